@@ -1,0 +1,229 @@
+//! What a kernel is: a named, typed function that computes.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::codec;
+use crate::context::TaskContext;
+use crate::names::KernelName;
+
+/// The signature of a kernel: all that a producer needs to call it.
+///
+/// `#[kernel]` implements it on a unit struct of the function's name, `remote_kernel!` for a kernel
+/// whose body lives in somebody else's worker.
+pub trait Kernel: Copy + Send + Sync + 'static {
+    /// The name under which workers offer it.
+    const NAME: &'static str;
+    /// What it takes: the sole parameter's type, a tuple of several, `()` of none.
+    type Args: Serialize + DeserializeOwned + JsonSchema + Send + 'static;
+    /// What it returns on success.
+    type Output: Serialize + DeserializeOwned + Send + 'static;
+}
+
+/// A kernel with its body: what a worker needs.
+pub trait Run: Kernel {
+    /// The first paragraphs of its doc comment.
+    const DOC: &'static str;
+    /// What it declares for all its tasks.
+    const OPTIONS: KernelOptions;
+
+    /// Computes one task.
+    fn run(context: &TaskContext, args: Self::Args) -> Result<Self::Output, KernelError>;
+}
+
+/// What a kernel declares for all its tasks; a task's own options come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KernelOptions {
+    /// Attempts after the first that fails.
+    pub retries: Option<u16>,
+    /// First back-off.
+    pub backoff: Option<Duration>,
+    /// Longest back-off.
+    pub backoff_max: Option<Duration>,
+    /// The process ends when a task runs longer than this.
+    pub time_limit: Option<Duration>,
+}
+
+/// Why a kernel did not return a value.
+///
+/// Any `std::error::Error` converts into it, so `?` works in a kernel. It implements no `Error`
+/// itself: that conversion could not exist otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelError {
+    /// What went wrong.
+    pub message: String,
+    /// Whether trying again can help.
+    pub retry: Retry,
+}
+
+/// What a kernel says about another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Retry {
+    /// As the task's options say.
+    #[default]
+    AsConfigured,
+    /// No attempt can succeed.
+    Never,
+    /// If an attempt is left, not before this time has passed.
+    After(Duration),
+}
+
+impl KernelError {
+    /// An error with a text; retried as the task's options say.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retry: Retry::AsConfigured }
+    }
+
+    /// An error that no retry can cure.
+    pub fn fatal(message: impl Into<String>) -> Self {
+        Self { message: message.into(), retry: Retry::Never }
+    }
+
+    /// An error that should be tried again after `delay`, if an attempt is left.
+    pub fn retry_after(message: impl Into<String>, delay: Duration) -> Self {
+        Self { message: message.into(), retry: Retry::After(delay) }
+    }
+}
+
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl<E: std::error::Error> From<E> for KernelError {
+    fn from(error: E) -> Self {
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            message = format!("{message}: {cause}");
+            source = cause.source();
+        }
+        Self::new(message)
+    }
+}
+
+/// Binary data: one MessagePack byte string, where a `Vec<u8>` would be an array of integers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Bytes(#[serde(with = "serde_bytes")] pub Vec<u8>);
+
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl JsonSchema for Bytes {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Bytes".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "properties": { "$bytes": { "type": "string", "contentEncoding": "base64" } },
+            "required": ["$bytes"],
+        })
+    }
+}
+
+/// A kernel without its types, as a worker's table holds it.
+#[derive(Clone, Copy)]
+pub struct RegisteredKernel {
+    /// Its name.
+    pub name: &'static str,
+    /// Its doc comment.
+    pub doc: &'static str,
+    /// What it declares.
+    pub options: KernelOptions,
+    /// JSON schema of its arguments.
+    pub args_schema: fn() -> serde_json::Value,
+    /// Decodes the arguments, computes, encodes the output: MessagePack to MessagePack.
+    pub run: fn(&TaskContext, &[u8]) -> Result<Vec<u8>, KernelError>,
+}
+
+impl RegisteredKernel {
+    /// The entry for one kernel.
+    pub fn of<K: Run>(_: K) -> Self {
+        Self { name: K::NAME, doc: K::DOC, options: K::OPTIONS, args_schema: schema::<K>, run: run::<K> }
+    }
+}
+
+fn schema<K: Kernel>() -> serde_json::Value {
+    schemars::schema_for!(K::Args).into()
+}
+
+fn run<K: Run>(context: &TaskContext, args: &[u8]) -> Result<Vec<u8>, KernelError> {
+    let args: K::Args = codec::decode(args)
+        .map_err(|error| KernelError::fatal(format!("arguments of {} do not fit: {error}", K::NAME)))?;
+    let output = K::run(context, args)?;
+    codec::encode(&output).map_err(|error| KernelError::fatal(format!("output of {}: {error}", K::NAME)))
+}
+
+/// The kernels of one worker binary; made by `kernels![…]`.
+#[derive(Clone, Default)]
+pub struct Kernels(Vec<RegisteredKernel>);
+
+/// Two kernels of one worker have the same name, or a name breaks the rule.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelsError {
+    /// A name occurs twice.
+    #[error("two kernels are called {0:?}: give one of them another name with #[kernel(name = \"…\")]")]
+    Duplicate(&'static str),
+    /// A name cannot be part of a key.
+    #[error(transparent)]
+    Name(#[from] crate::names::NameError),
+    /// No kernel at all.
+    #[error("no kernels are registered: pass them with kernels![…]")]
+    Empty,
+}
+
+impl Kernels {
+    /// A table of the given kernels.
+    pub fn new(kernels: Vec<RegisteredKernel>) -> Self {
+        Self(kernels)
+    }
+
+    /// The same table with those of `more` behind it.
+    #[must_use]
+    pub fn and(mut self, more: Kernels) -> Self {
+        self.0.extend(more.0);
+        self
+    }
+
+    /// Checks what only shows when the table is complete.
+    pub fn check(&self) -> Result<(), KernelsError> {
+        if self.0.is_empty() {
+            return Err(KernelsError::Empty);
+        }
+        for (i, kernel) in self.0.iter().enumerate() {
+            KernelName::new(kernel.name)?;
+            if self.0[..i].iter().any(|other| other.name == kernel.name) {
+                return Err(KernelsError::Duplicate(kernel.name));
+            }
+        }
+        Ok(())
+    }
+
+    /// The kernel of that name.
+    pub fn get(&self, name: &str) -> Option<&RegisteredKernel> {
+        self.0.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// All kernels, in the order of registration.
+    pub fn iter(&self) -> impl Iterator<Item = &RegisteredKernel> {
+        self.0.iter()
+    }
+}
