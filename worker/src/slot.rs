@@ -1,0 +1,423 @@
+//! Status slots: what a consumer shows of itself without sending a message.
+//!
+//! One [`Slot`] per consumer place stands in anonymous shared memory, mapped before the first fork.
+//! Everything in it is atomic, so that supervisor, agent and consumer may look and write at any time.
+//! The running task is one 64-bit word: compute moves it from running to idle, the I/O thread from
+//! running to ended, each by compare-and-swap; whoever wins decides how the task ended.
+
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, fence};
+use std::time::Duration;
+
+use gristmill_shared::{BatchId, ConsumerId, TaskId};
+
+use crate::clock;
+use crate::note::Note;
+
+const TAG_RUNNING: u64 = 1;
+const TAG_ENDED: u64 = 2;
+const TAG_BITS: u32 = 2;
+const ITEM_BITS: u32 = 14;
+const POSITION_BITS: u32 = 64 - TAG_BITS - ITEM_BITS;
+/// A snapshot of a very busy slot is tried this often before the last try is taken as it is.
+const SNAPSHOT_TRIES: usize = 64;
+
+/// Why a consumer leaves on purpose. Set before it goes; a death under a mark is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Leaving {
+    /// It does not leave.
+    None = 0,
+    /// The worker drains.
+    Drain = 1,
+    /// It makes room for a fresh process.
+    Recycle = 2,
+    /// Its task was cancelled and did not stop by itself.
+    Cancelled = 3,
+    /// Somebody else holds its messages now.
+    LeaseLost = 4,
+    /// Its task passed its time limit; the I/O thread has settled that.
+    TimeLimit = 5,
+    /// Its task passed its memory limit; the I/O thread has settled that.
+    MemoryLimit = 6,
+    /// The supervisor is gone.
+    Orphaned = 7,
+}
+
+impl Leaving {
+    const ALL: [Leaving; 8] = [
+        Self::None,
+        Self::Drain,
+        Self::Recycle,
+        Self::Cancelled,
+        Self::LeaseLost,
+        Self::TimeLimit,
+        Self::MemoryLimit,
+        Self::Orphaned,
+    ];
+
+    /// The word for logs and the worker record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Drain => "drain",
+            Self::Recycle => "recycle",
+            Self::Cancelled => "cancelled",
+            Self::LeaseLost => "lease_lost",
+            Self::TimeLimit => "time_limit",
+            Self::MemoryLimit => "memory_limit",
+            Self::Orphaned => "orphaned",
+        }
+    }
+}
+
+/// What compute tells of a task as it begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begin {
+    /// Position of the message among all that the consumer ever claimed.
+    pub position: u64,
+    /// Which task of the message, from 0.
+    pub item: u32,
+    /// The task, for people.
+    pub task: TaskId,
+    /// Place of the kernel in `Kernels::iter()`, for people.
+    pub kernel: u32,
+    /// Its time limit. The supervisor kills only when that has passed by 2 s more.
+    pub time_limit: Option<Duration>,
+}
+
+/// Counters of a place; they go on counting under its next consumer.
+#[derive(Debug, Default)]
+#[repr(C)]
+pub struct Counters {
+    /// Tasks that returned a value.
+    pub succeeded: AtomicU64,
+    /// Tasks that did not.
+    pub failed: AtomicU64,
+    /// Time spent in kernels, µs.
+    pub busy_us: AtomicU64,
+    /// Messages claimed.
+    pub claimed: AtomicU64,
+    /// Calls to Redis.
+    pub calls: AtomicU64,
+}
+
+/// The status of one consumer place. All zero bytes are a valid, free slot.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Slot {
+    state: AtomicU64,
+    consumer: [AtomicU64; 2],
+    batch: [AtomicU64; 2],
+    index: AtomicU64,
+    kernel: AtomicU32,
+    leaving: AtomicU8,
+    joined: AtomicBool,
+    started_at_ms: AtomicU64,
+    /// By the monotonic clock, as is the deadline: a step of the wall clock kills nobody.
+    started_ms: AtomicU64,
+    deadline_ms: AtomicU64,
+    peak_rss_bytes: AtomicU64,
+    progress: Note,
+    counters: Counters,
+}
+
+/// A slot as its users hold it: the mapping lives as long as the process.
+pub type SlotRef = &'static Slot;
+
+/// The task that runs, or that the I/O thread has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotTask {
+    /// Position of its message.
+    pub position: u64,
+    /// Which task of the message.
+    pub item: u32,
+    /// The task.
+    pub task: TaskId,
+    /// Place of its kernel in `Kernels::iter()`.
+    pub kernel: u32,
+    /// When it began, epoch ms.
+    pub started_at_ms: u64,
+    /// How long it has run, ms.
+    pub run_ms: u64,
+    /// When its time limit passes, by [`clock::monotonic_ms`].
+    pub deadline_ms: Option<u64>,
+}
+
+/// A slot, read at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotSnapshot {
+    /// The consumer.
+    pub consumer: ConsumerId,
+    /// The task in it, running or ended.
+    pub task: Option<SlotTask>,
+    /// Whether the I/O thread (or the supervisor) has ended that task.
+    pub ended: bool,
+    /// Why the consumer leaves.
+    pub leaving: Leaving,
+    /// Whether it has claimed once.
+    pub joined: bool,
+    /// The last progress note of the task.
+    pub progress: Option<String>,
+    /// Largest resident size that the consumer has noted, bytes; 0: none.
+    pub peak_rss_bytes: u64,
+}
+
+impl Slot {
+    /// Makes the slot that of a new consumer. Only the supervisor does so, before it forks.
+    pub fn reset(&self, consumer: ConsumerId) {
+        self.state.store(0, Relaxed);
+        let (high, low) = consumer.halves();
+        self.consumer[0].store(high, Relaxed);
+        self.consumer[1].store(low, Relaxed);
+        self.leaving.store(Leaving::None as u8, Relaxed);
+        self.joined.store(false, Relaxed);
+        self.peak_rss_bytes.store(0, Relaxed);
+        self.progress.reset();
+        fence(Release);
+    }
+
+    /// Compute starts a task. False: the I/O thread has ended the one before; stop computing.
+    pub fn begin(&self, what: &Begin) -> bool {
+        if self.state.load(Acquire) != 0 {
+            return false;
+        }
+        let (high, low) = halves(what.task.batch);
+        self.batch[0].store(high, Relaxed);
+        self.batch[1].store(low, Relaxed);
+        self.index.store(what.task.index, Relaxed);
+        self.kernel.store(what.kernel, Relaxed);
+        let now = clock::monotonic_ms();
+        self.started_at_ms.store(clock::epoch_ms(), Relaxed);
+        self.started_ms.store(now, Relaxed);
+        let deadline = what.time_limit.map_or(0, |limit| now.saturating_add(limit.as_millis() as u64).max(1));
+        self.deadline_ms.store(deadline, Relaxed);
+        self.progress.clear();
+        let running = pack(TAG_RUNNING, what.position, what.item);
+        self.state.compare_exchange(0, running, AcqRel, Acquire).is_ok()
+    }
+
+    /// Compute ends its task. False: the I/O thread ended it first and decides.
+    pub fn finish(&self, position: u64, item: u32) -> bool {
+        self.state.compare_exchange(pack(TAG_RUNNING, position, item), 0, AcqRel, Acquire).is_ok()
+    }
+
+    /// The I/O thread ends the task. False: compute finished it first.
+    pub fn end(&self, position: u64, item: u32) -> bool {
+        let (from, to) = (pack(TAG_RUNNING, position, item), pack(TAG_ENDED, position, item));
+        self.state.compare_exchange(from, to, AcqRel, Acquire).is_ok()
+    }
+
+    /// What runs, as (position, item): one load, for the I/O thread's frequent looks.
+    pub fn running(&self) -> Option<(u64, u32)> {
+        let (tag, position, item) = unpack(self.state.load(Acquire));
+        (tag == TAG_RUNNING).then_some((position, item))
+    }
+
+    /// Marks the consumer as leaving; the first reason stays.
+    pub fn leave(&self, reason: Leaving) {
+        // Whether another reason was there first does not matter to anybody.
+        let _ = self.leaving.compare_exchange(Leaving::None as u8, reason as u8, AcqRel, Acquire);
+    }
+
+    /// Why the consumer leaves.
+    pub fn leaving(&self) -> Leaving {
+        let code = usize::from(self.leaving.load(Acquire));
+        Leaving::ALL.get(code).copied().unwrap_or(Leaving::None)
+    }
+
+    /// Notes that the first claim was answered: from now on a death is no failure to start.
+    pub fn set_joined(&self) {
+        self.joined.store(true, Release);
+    }
+
+    /// Keeps the largest resident size seen.
+    pub fn note_rss(&self, bytes: u64) {
+        self.peak_rss_bytes.fetch_max(bytes, Relaxed);
+    }
+
+    /// Keeps a progress note of the running task, cut to its limit.
+    pub fn note_progress(&self, note: &str) {
+        self.progress.write(note);
+    }
+
+    /// Counters of the place.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The consumer whose slot it is.
+    pub fn consumer(&self) -> ConsumerId {
+        ConsumerId::from_halves(self.consumer[0].load(Relaxed), self.consumer[1].load(Relaxed))
+    }
+
+    /// Reads the slot. Task, times and state belong together.
+    pub fn snapshot(&self) -> SlotSnapshot {
+        let mut tries = 1;
+        loop {
+            let state = self.state.load(Acquire);
+            let snapshot = self.read(state);
+            fence(Acquire);
+            if self.state.load(Relaxed) == state || tries == SNAPSHOT_TRIES {
+                return snapshot;
+            }
+            tries += 1;
+        }
+    }
+
+    fn read(&self, state: u64) -> SlotSnapshot {
+        let (tag, position, item) = unpack(state);
+        let task = (tag != 0).then(|| SlotTask {
+            position,
+            item,
+            task: batch(self.batch[0].load(Relaxed), self.batch[1].load(Relaxed)).task(self.index.load(Relaxed)),
+            kernel: self.kernel.load(Relaxed),
+            started_at_ms: self.started_at_ms.load(Relaxed),
+            run_ms: clock::monotonic_ms().saturating_sub(self.started_ms.load(Relaxed)),
+            deadline_ms: Some(self.deadline_ms.load(Relaxed)).filter(|&ms| ms != 0),
+        });
+        SlotSnapshot {
+            consumer: self.consumer(),
+            progress: task.and_then(|_| self.progress.read()),
+            task,
+            ended: tag == TAG_ENDED,
+            leaving: self.leaving(),
+            joined: self.joined.load(Acquire),
+            peak_rss_bytes: self.peak_rss_bytes.load(Relaxed),
+        }
+    }
+}
+
+/// What all processes of a worker share beside the slots.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub struct Board {
+    redis_reached: AtomicBool,
+}
+
+/// The shared memory of one worker.
+#[derive(Debug, Clone, Copy)]
+pub struct Slots {
+    board: &'static Board,
+    slots: &'static [Slot],
+}
+
+impl Slots {
+    /// Slots over memory that processes share.
+    pub(crate) fn new(board: &'static Board, slots: &'static [Slot]) -> Self {
+        Self { board, slots }
+    }
+
+    /// Number of consumer places.
+    #[expect(clippy::len_without_is_empty, reason = "there is always at least one place")]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot of a place.
+    pub fn get(&self, place: usize) -> Option<SlotRef> {
+        self.slots.get(place)
+    }
+
+    /// All slots, by place.
+    pub fn iter(&self) -> impl Iterator<Item = SlotRef> + use<> {
+        self.slots.iter()
+    }
+
+    /// Notes that a process of this worker has spoken with Redis: from now on the worker never gives up.
+    pub fn set_redis_reached(&self) {
+        self.board.redis_reached.store(true, Release);
+    }
+
+    /// Whether any process of this worker ever spoke with Redis.
+    pub fn redis_reached(&self) -> bool {
+        self.board.redis_reached.load(Acquire) || self.slots.iter().any(|slot| slot.joined.load(Acquire))
+    }
+}
+
+fn pack(tag: u64, position: u64, item: u32) -> u64 {
+    debug_assert!(u64::from(item) < 1 << ITEM_BITS, "a message has at most 4,096 tasks");
+    debug_assert!(position < 1 << POSITION_BITS, "48 bits of positions last for ever");
+    (tag << (64 - TAG_BITS)) | (u64::from(item) << POSITION_BITS) | position
+}
+
+fn unpack(state: u64) -> (u64, u64, u32) {
+    let item = (state >> POSITION_BITS) & ((1 << ITEM_BITS) - 1);
+    (state >> (64 - TAG_BITS), state & ((1 << POSITION_BITS) - 1), item as u32)
+}
+
+fn halves(batch: BatchId) -> (u64, u64) {
+    let whole = u128::from_be_bytes(*batch.as_bytes());
+    ((whole >> 64) as u64, whole as u64)
+}
+
+fn batch(high: u64, low: u64) -> BatchId {
+    BatchId::from_bytes(((u128::from(high) << 64) | u128::from(low)).to_be_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(position: u64, item: u32) -> Begin {
+        Begin { position, item, task: BatchId::new().task(9), kernel: 3, time_limit: Some(Duration::from_secs(5)) }
+    }
+
+    #[test]
+    fn the_state_word_holds_the_largest_values() {
+        let (position, item) = ((1 << POSITION_BITS) - 1, 4_095);
+        assert_eq!(unpack(pack(TAG_ENDED, position, item)), (TAG_ENDED, position, item));
+    }
+
+    #[test]
+    fn a_finished_task_leaves_nothing() {
+        let slot = Slot::default();
+        assert!(slot.begin(&begin(7, 2)));
+        assert_eq!(slot.running(), Some((7, 2)));
+        assert!(slot.finish(7, 2));
+        assert!(!slot.end(7, 2), "too late");
+        assert_eq!(slot.snapshot().task, None);
+    }
+
+    #[test]
+    fn an_ended_task_stays_until_the_reset() {
+        let slot = Slot::default();
+        let task = begin(7, 2);
+        assert!(slot.begin(&task));
+        assert!(!slot.end(7, 1), "another item");
+        assert!(slot.end(7, 2));
+        assert!(!slot.finish(7, 2), "the I/O thread won");
+        assert!(!slot.begin(&begin(8, 0)), "nothing starts behind it");
+        let snapshot = slot.snapshot();
+        let found = snapshot.task.unwrap();
+        assert!(snapshot.ended);
+        assert_eq!((found.position, found.item, found.task, found.kernel), (7, 2, task.task, 3));
+        assert!(found.deadline_ms.is_some());
+        let consumer = ConsumerId::new();
+        slot.reset(consumer);
+        assert_eq!(slot.snapshot().task, None);
+        assert_eq!(slot.consumer(), consumer);
+    }
+
+    #[test]
+    fn the_first_reason_to_leave_stays() {
+        let slot = Slot::default();
+        slot.leave(Leaving::TimeLimit);
+        slot.leave(Leaving::Drain);
+        assert_eq!(slot.leaving(), Leaving::TimeLimit);
+        for (code, reason) in Leaving::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, code);
+        }
+    }
+
+    #[test]
+    fn progress_belongs_to_one_task() {
+        let slot = Slot::default();
+        assert!(slot.begin(&begin(1, 0)));
+        slot.note_progress("half way");
+        assert_eq!(slot.snapshot().progress.as_deref(), Some("half way"));
+        assert!(slot.finish(1, 0));
+        assert!(slot.begin(&begin(1, 1)));
+        assert_eq!(slot.snapshot().progress, None);
+    }
+}
