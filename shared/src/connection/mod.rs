@@ -1,1 +1,79 @@
-//! placeholder
+//! The one connection module: where Redis is, how to reach it, and how long to wait for it.
+//!
+//! Every connection has a connect timeout and a response timeout. After a timeout the answer may
+//! still come, so the connection is dropped and the identical call repeated on a new one: every
+//! call of the broker may be repeated.
+
+mod endpoint;
+mod error;
+mod link;
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client};
+
+use crate::defaults::{BLOCK_MARGIN, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+
+pub use endpoint::Endpoint;
+pub use error::{ConnectionError, is_connection_lost, is_not_ready};
+pub use link::Link;
+
+/// How long to wait for Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Longest time until a connection is established and answers.
+    pub connect: Duration,
+    /// Longest time until a call that does not block is answered.
+    pub response: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: CONNECT_TIMEOUT, response: RESPONSE_TIMEOUT }
+    }
+}
+
+impl Timeouts {
+    /// The same for calls that block for up to `block`.
+    pub fn blocking(self, block: Duration) -> Self {
+        Self { response: block + BLOCK_MARGIN, ..self }
+    }
+
+    /// What the Redis crate has to be told; its own default would give up after 500 ms.
+    pub fn config(self) -> AsyncConnectionConfig {
+        AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.connect))
+            .set_response_timeout(Some(self.response))
+    }
+}
+
+/// Connects and sees that Redis answers, all within the connect timeout.
+pub async fn connect(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<MultiplexedConnection, ConnectionError> {
+    let client = client(endpoint, timeouts)?;
+    let connected = async {
+        let mut connection = client.get_multiplexed_async_connection_with_config(&timeouts.config()).await?;
+        // Only a command tells that Redis demands a password or is still loading.
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        Ok(connection)
+    };
+    match tokio::time::timeout(timeouts.connect, connected).await {
+        Ok(result) => result.map_err(|error| ConnectionError::of(endpoint, &error)),
+        Err(_) => Err(ConnectionError::no_answer(endpoint, timeouts.connect)),
+    }
+}
+
+/// A connection for calls that block for up to `block`. Nothing else may run on it: every other call
+/// would wait behind the one that blocks.
+pub async fn connect_blocking_lane(
+    endpoint: &Endpoint,
+    timeouts: &Timeouts,
+    block: Duration,
+) -> Result<MultiplexedConnection, ConnectionError> {
+    connect(endpoint, &timeouts.blocking(block)).await
+}
+
+/// A client for what [`connect`] does not do (subscriptions, pools).
+pub(crate) fn client(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Client, ConnectionError> {
+    Client::open(endpoint.connection_info(timeouts)).map_err(|error| ConnectionError::of(endpoint, &error))
+}

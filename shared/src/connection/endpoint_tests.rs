@@ -1,0 +1,62 @@
+use super::*;
+
+fn shown(url: &str) -> String {
+    Endpoint::parse(url).unwrap_or_else(|error| panic!("{error}")).to_string()
+}
+
+#[test]
+fn urls_are_read_and_shown_without_the_password() {
+    assert_eq!(shown("redis://127.0.0.1"), "redis://127.0.0.1:6379");
+    assert_eq!(shown("redis://example.org:7000/3"), "redis://example.org:7000/3");
+    assert_eq!(shown("redis://[::1]:7000/"), "redis://[::1]:7000");
+    assert_eq!(shown("redis://[fe80::1]"), "redis://[fe80::1]:6379");
+    assert_eq!(shown("redis://:secret@host"), "redis://:***@host:6379");
+    assert_eq!(shown("redis://anna:se%40cret@host/1"), "redis://anna:***@host:6379/1");
+    assert_eq!(shown("redis+unix:///run/redis.sock?db=2&pass=secret"), "redis+unix:///run/redis.sock?db=2");
+    assert_eq!(shown("unix:///run/a%20b"), "redis+unix:///run/a b");
+}
+
+#[test]
+fn login_parts_are_decoded() {
+    let endpoint = Endpoint::parse("redis://an%3Ana:p%40ss/w@rd@host").unwrap();
+    assert_eq!(endpoint.user.as_deref(), Some("an:na"));
+    assert_eq!(endpoint.password.as_deref(), Some("p@ss/w@rd"));
+    assert!(endpoint.has_password());
+    assert!(!format!("{endpoint:?}").contains("p@ss"));
+    let info = endpoint.connection_info(&Timeouts::default());
+    assert_eq!(info.redis_settings().password(), Some("p@ss/w@rd"));
+    assert!(info.tcp_settings().nodelay());
+}
+
+#[test]
+fn what_cannot_be_read_is_named_without_the_password() {
+    let cases = [
+        ("127.0.0.1:6379", "it has no scheme"),
+        ("http://:secret@host", "scheme is unknown"),
+        ("redis://", "the host is missing"),
+        ("redis://:secret@", "the host is missing"),
+        ("redis://host:0", "1 to 65535"),
+        ("redis://:secret@host:99999", "1 to 65535"),
+        ("redis://::1", "must stand in []"),
+        ("redis://[::1", "']'"),
+        ("redis://[nonsense]", "no IPv6"),
+        ("redis://host/x", "must be a number"),
+        ("redis://secret@host", "password is missing"),
+        ("redis://:secret%zz@host", "encoded byte"),
+        ("redis://host?x=1", "parameters"),
+        ("redis+unix://relative", "absolute path"),
+        ("redis+unix:///s?pass=secret&x=1", "may only be"),
+        ("secret@host", "it has no scheme"),
+    ];
+    for (url, why) in cases {
+        let text = Endpoint::parse(url).unwrap_err().to_string();
+        assert!(text.contains(why), "{url}: {text}");
+        assert!(!text.contains("secret") && !text.contains('\n'), "{url}: {text}");
+    }
+}
+
+#[test]
+fn tls_is_refused_with_the_reason() {
+    let text = Endpoint::parse("rediss://:secret@host").unwrap_err().to_string();
+    assert_eq!(text, "rediss://***@host asks for TLS, which this build does not have: use redis://, or a TLS tunnel");
+}

@@ -1,0 +1,135 @@
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use super::Endpoint;
+
+/// Why there is no connection. Every message is one line, and none shows a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectionError {
+    /// The URL makes no sense.
+    #[error(
+        "{url} is not a Redis URL: {why} (expected redis://[user:password@]host[:port][/db] or redis+unix:///path)"
+    )]
+    BadUrl {
+        /// The URL, without what may be a password.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// TLS is asked for.
+    #[error("{url} asks for TLS, which this build does not have: use redis://, or a TLS tunnel")]
+    NoTls {
+        /// The URL, without what may be a password.
+        url: String,
+    },
+    /// Nobody answers there (for now).
+    #[error("cannot reach Redis at {endpoint}: {why}; start it or pass --redis URL")]
+    Unreachable {
+        /// Where.
+        endpoint: String,
+        /// What happened.
+        why: String,
+    },
+    /// Redis answers, but cannot work yet.
+    #[error("Redis at {endpoint} is not ready: {why}; wait and try again")]
+    NotReady {
+        /// Where.
+        endpoint: String,
+        /// What it said.
+        why: String,
+    },
+    /// Redis demands a password and none was given.
+    #[error("Redis at {endpoint} demands a password: put it into the URL (redis://:PASSWORD@host) in GRISTMILL_REDIS")]
+    PasswordNeeded {
+        /// Where.
+        endpoint: String,
+    },
+    /// Redis does not accept the user or the password.
+    #[error("Redis at {endpoint} refuses the user or the password: check the URL")]
+    WrongPassword {
+        /// Where.
+        endpoint: String,
+    },
+    /// Redis refuses for another reason.
+    #[error("Redis at {endpoint} refuses: {why}")]
+    Refused {
+        /// Where.
+        endpoint: String,
+        /// What it said.
+        why: String,
+    },
+}
+
+impl ConnectionError {
+    /// Whether trying again with the same URL may help.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::NotReady { .. })
+    }
+
+    /// What an error of the Redis crate means at this endpoint.
+    pub fn of(endpoint: &Endpoint, error: &RedisError) -> Self {
+        let endpoint = endpoint.to_string();
+        if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("WRONGPASS") {
+            return Self::WrongPassword { endpoint };
+        }
+        if error.code() == Some("NOAUTH") {
+            return Self::PasswordNeeded { endpoint };
+        }
+        if is_not_ready(error) {
+            return Self::NotReady { endpoint, why: said(error) };
+        }
+        if error.code() == Some("ERR") && said(error).contains("max number of clients") {
+            return Self::NotReady { endpoint, why: said(error) };
+        }
+        match io_cause(error) {
+            Some(cause) => Self::Unreachable { endpoint, why: plain(cause) },
+            None if is_connection_lost(error) => Self::Unreachable { endpoint, why: said(error) },
+            None => Self::Refused { endpoint, why: said(error) },
+        }
+    }
+
+    pub(crate) fn no_answer(endpoint: &Endpoint, within: Duration) -> Self {
+        Self::Unreachable { endpoint: endpoint.to_string(), why: format!("no answer within {within:?}") }
+    }
+}
+
+/// Whether the connection is of no use any more: drop it and repeat the identical call on a new one.
+pub fn is_connection_lost(error: &RedisError) -> bool {
+    error.is_io_error() || error.kind() == ErrorKind::Parse
+}
+
+/// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script.
+pub fn is_not_ready(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+    let kind = error.kind();
+    [BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain].into_iter().any(|later| kind == ErrorKind::Server(later))
+        || error.code() == Some("BUSY")
+}
+
+fn io_cause(error: &RedisError) -> Option<&io::Error> {
+    // The Redis crate hands out its cause inside an Arc.
+    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
+}
+
+/// What Redis said, in one line.
+fn said(error: &RedisError) -> String {
+    error.detail().map_or_else(|| error.to_string(), str::to_owned).replace(['\r', '\n'], " ")
+}
+
+fn plain(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::TimedOut => "no answer in time".to_owned(),
+        io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted => "it closed the connection".to_owned(),
+        _ => cause.to_string(),
+    }
+}
