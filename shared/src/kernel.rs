@@ -15,6 +15,10 @@ use crate::names::KernelName;
 ///
 /// `#[kernel]` implements it on a unit struct of the function's name, `remote_kernel!` for a kernel
 /// whose body lives in somebody else's worker.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kernel",
+    note = "put #[kernel] on the function, or declare another worker's kernel with remote_kernel! {{ … }}"
+)]
 pub trait Kernel: Copy + Send + Sync + 'static {
     /// The name under which workers offer it.
     const NAME: &'static str;
@@ -25,6 +29,10 @@ pub trait Kernel: Copy + Send + Sync + 'static {
 }
 
 /// A kernel with its body: what a worker needs.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kernel with a body",
+    note = "put #[kernel] on the function; what remote_kernel! declares has its body in another worker"
+)]
 pub trait Run: Kernel {
     /// The first paragraphs of its doc comment.
     const DOC: &'static str;
