@@ -51,7 +51,9 @@ fn join(left: String, times: u8, right: Option<String>) -> String {
 }
 
 #[kernel]
-fn nothing() {}
+fn nothing() {
+    std::hint::black_box(());
+}
 
 #[kernel]
 fn attempt(ctx: &TaskContext) -> u16 {
@@ -72,8 +74,8 @@ fn aliased(path: String) -> io::Result<u64> {
 /// Calls itself, and has a variable of its own name.
 #[kernel]
 fn factorial(n: u64) -> u64 {
-    let factorial = if n < 2 { 1 } else { n * factorial(n - 1) };
-    factorial
+    let factorial = if n < 2 { 1 } else { factorial(n - 1) };
+    n.max(1) * factorial
 }
 
 /// Kernels whose names the expanded code could trip over.
@@ -114,6 +116,7 @@ remote_kernel! {
     /// Runs elsewhere.
     pub fn remote(a: u64, b: String) -> Bytes = "elsewhere.remote";
     fn remote_unit() = "elsewhere.unit";
+    fn every_character() = "AZaz09_.:-";
 }
 
 fn run<K: Run>(kernel: K, args: &impl Serialize) -> Result<K::Output, KernelError> {
@@ -127,6 +130,7 @@ fn args_of<K: Kernel>(_: K, args: K::Args) -> K::Args {
 }
 
 #[test]
+#[expect(clippy::no_effect, reason = "clippy takes the call of a unit struct's name for a constructor's")]
 fn a_kernel_is_still_a_function() {
     assert_eq!(sum_sqrt(2), 1.0);
     assert_eq!(join("a".into(), 2, None), "aa");
@@ -186,6 +190,7 @@ fn names_and_options() {
     assert_eq!(name(inner::double), "inner:double");
     assert_eq!(name(remote), "elsewhere.remote");
     assert_eq!(name(thumbnail), "image.thumbnail");
+    assert_eq!(name(every_character), "AZaz09_.:-");
     assert_eq!(name(awkward::r#loop), "loop");
     assert_eq!(options(sum_sqrt), KernelOptions::default());
     let expected = KernelOptions {

@@ -1,9 +1,9 @@
 //! `#[kernel]` on a function.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, FnArg, Token, Visibility};
+use syn::{Attribute, FnArg, Ident, Token, Visibility};
 
 use crate::options::Options;
 use crate::problems::Problems;
@@ -22,8 +22,12 @@ impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
-        let qualified = input.peek(Token![const]) || input.peek(Token![async]) || input.peek(Token![unsafe]);
-        if !(qualified || input.peek(Token![extern]) || input.peek(Token![fn])) {
+        let starts = input.peek(Token![fn])
+            || input.peek(Token![const]) && !input.peek2(Ident)
+            || input.peek(Token![async])
+            || input.peek(Token![unsafe])
+            || input.peek(Token![extern]);
+        if !starts {
             return Err(input.error("#[kernel] goes on a function"));
         }
         let signature = input.parse()?;
@@ -94,11 +98,18 @@ impl Function {
             Output::Unit => quote!(#call; ::core::result::Result::Ok(())),
             Output::Value(_) => quote!(::core::result::Result::Ok(#call)),
             Output::Result(_, error) => {
-                let convert = quote_spanned!(Span::mixed_site().located_at(*error)=> ::core::convert::Into::into);
-                quote!(::core::result::Result::map_err(#call, #convert))
+                // the span makes an error that does not convert show in the signature
+                let convert = quote_spanned!(*error=> ::core::convert::Into::into(__error));
+                quote! {
+                    match #call {
+                        ::core::result::Result::Ok(__value) => ::core::result::Result::Ok(__value),
+                        ::core::result::Result::Err(__error) => ::core::result::Result::Err(#convert),
+                    }
+                }
             }
         };
         quote! {
+            #[allow(clippy::useless_conversion)]
             impl #shared::kernel::Run for #ident {
                 const DOC: &'static str = #doc;
                 const OPTIONS: #shared::kernel::KernelOptions = #options;
@@ -138,7 +149,7 @@ impl Function {
     }
 }
 
-fn call(ident: &syn::Ident, signature: &Signature) -> TokenStream {
+fn call(ident: &Ident, signature: &Signature) -> TokenStream {
     let context = signature.context.then(|| quote!(__context,));
     match signature.parameters.len() {
         0 => quote!(#ident(#context)),

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::spanned::Spanned;
-use syn::{FnArg, GenericArgument, Pat, PatType, PathArguments, ReturnType, Type, TypeReference};
+use syn::{FnArg, GenericArgument, Pat, PatType, PathArguments, PathSegment, ReturnType, Type, TypeReference};
 
 use crate::problems::Problems;
 
@@ -15,6 +15,8 @@ const OWNED: &str = "arguments arrive as bytes, so a kernel takes owned values: 
                      Bytes for binary data; only the first parameter may be a reference, &TaskContext";
 const OWNED_OUTPUT: &str = "the output leaves as bytes, so a kernel returns an owned value: String for &str, \
                             Vec<T> for &[T], Bytes for binary data";
+const TEXT_ERROR: &str = "a text does not convert into KernelError: return `KernelError::new(text)`, or any type that \
+                          implements std::error::Error";
 const NO_IMPL: &str = "`impl Trait` has no name that producers could use: write the type itself";
 
 /// Whose signature it is.
@@ -111,8 +113,7 @@ fn check_kind(signature: &syn::Signature, problems: &mut Problems) {
 fn is_context(ty: &Type) -> bool {
     match bare(ty) {
         Type::Reference(reference) => is_context(&reference.elem),
-        Type::Path(path) => path.path.segments.last().is_some_and(|last| last.ident == "TaskContext"),
-        _ => false,
+        ty => last_segment(ty).is_some_and(|last| last.ident == "TaskContext"),
     }
 }
 
@@ -154,10 +155,10 @@ fn output(output: &ReturnType, role: Role, problems: &mut Problems) -> Output {
     match ty {
         Type::Tuple(tuple) if tuple.elems.is_empty() => return Output::Unit,
         Type::Never(_) => problems.at(ty, "a kernel returns: let its output be a value, `()` or a Result"),
-        _ => check_owned(ty, OWNED_OUTPUT, problems),
+        _ => {}
     }
-    let Type::Path(path) = ty else { return Output::Value(ty.clone()) };
-    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
+    let Some(last) = last_segment(ty).filter(|last| last.ident == "Result") else {
+        check_owned(ty, OWNED_OUTPUT, problems);
         return Output::Value(ty.clone());
     };
     if role == Role::Remote {
@@ -173,14 +174,34 @@ fn output(output: &ReturnType, role: Role, problems: &mut Problems) -> Output {
             Output::Unit
         }
         [success, others @ ..] => {
-            Output::Result((*success).clone(), others.first().map_or(ty.span(), |error| error.span()))
+            check_owned(success, OWNED_OUTPUT, problems);
+            let error = others.first().copied().unwrap_or(ty);
+            if is_text(error) {
+                problems.at(error, TEXT_ERROR);
+            }
+            Output::Result((*success).clone(), error.span())
         }
+    }
+}
+
+/// `String` or a reference: what people reach for first, and what no conversion can exist for.
+fn is_text(error: &Type) -> bool {
+    match bare(error) {
+        Type::Reference(_) => true,
+        ty => last_segment(ty).is_some_and(|last| last.ident == "String"),
     }
 }
 
 fn as_type(argument: &GenericArgument) -> Option<&Type> {
     match argument {
         GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    }
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Path(path) => path.path.segments.last(),
         _ => None,
     }
 }
