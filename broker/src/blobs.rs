@@ -1,0 +1,54 @@
+//! Blobs: arguments and outputs that are too large for a message or a result, in parts.
+
+use std::time::Duration;
+
+use gristmill_shared::message::BlobRef;
+use gristmill_shared::{BatchId, codec, defaults};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+
+impl Broker {
+    /// Uploads a blob, part by part, and returns what a message or an outcome names it by. Written
+    /// again, it is the same: names are never reused for other bytes.
+    pub async fn put_blob<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        name: &str,
+        bytes: &[u8],
+        ttl: Duration,
+    ) -> Result<BlobRef, BrokerError> {
+        let blob = BlobRef { name: name.to_owned(), bytes: bytes.len() as u64 };
+        blob.check()?;
+        let ttl_ms = ttl.as_millis() as u64;
+        for (key, part) in self.blob_keys(batch, &blob).iter().zip(bytes.chunks(defaults::BLOB_PART_BYTES)) {
+            let _: () = redis::cmd("SET").arg(key).arg(part).arg("PX").arg(ttl_ms).query_async(conn).await?;
+        }
+        Ok(blob)
+    }
+
+    /// Reads a blob; none if a part is gone.
+    pub async fn get_blob<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        blob: &BlobRef,
+    ) -> Result<Option<Vec<u8>>, BrokerError> {
+        blob.check()?;
+        let mut bytes = Vec::new();
+        for key in self.blob_keys(batch, blob) {
+            let part: Option<Vec<u8>> = redis::cmd("GET").arg(key).query_async(conn).await?;
+            let Some(part) = part else { return Ok(None) };
+            bytes.extend(part);
+            codec::check_size("blob", bytes.len(), blob.bytes as usize)?;
+        }
+        Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == blob.bytes))
+    }
+
+    /// The keys of all parts of a blob.
+    pub fn blob_keys(&self, batch: BatchId, blob: &BlobRef) -> Vec<String> {
+        (0..blob.parts()).map(|part| self.keys.blob(batch, &blob.name, part)).collect()
+    }
+}

@@ -1,0 +1,86 @@
+//! cancel: marks, which consumers find when they claim or renew.
+
+use gristmill_shared::{BatchId, defaults};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::claim::parse_indices;
+use crate::error::BrokerError;
+use crate::reply::Reply;
+
+/// What became of a cancel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// Marked. What has ended stays ended.
+    Done,
+    /// Everything in it has ended.
+    AlreadyFinished,
+    /// There is no such batch (any more).
+    NoSuchBatch,
+    /// The batch has no task of this index.
+    NoSuchTask(u64),
+    /// Too many single tasks are marked: cancel the batch.
+    TooMany,
+}
+
+/// The mark of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelMark {
+    /// Nothing is cancelled.
+    None,
+    /// All of it.
+    All,
+    /// These task indices.
+    Tasks(Vec<u64>),
+}
+
+impl Broker {
+    /// Cancels the whole batch (which seals it), or the tasks at `indices`.
+    pub async fn cancel<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        indices: Option<&[u64]>,
+    ) -> Result<Cancelled, BrokerError> {
+        if indices.is_some_and(<[u64]>::is_empty) {
+            return Ok(Cancelled::Done);
+        }
+        let mut script = self.scripts.cancel.prepare_invoke();
+        script.key(self.keys.none()).key(self.keys.batch(batch)).key(self.keys.batches());
+        script.key(self.keys.cancelled()).key(self.keys.clock());
+        script.arg(batch.to_string()).arg(self.keys.done(batch)).arg(defaults::CANCELLED_TASKS_BYTES_MAX);
+        script.arg(indices.unwrap_or_default());
+        let mut reply = Reply::new("cancel", script.invoke_async(conn).await?)?;
+        match reply.text()?.as_str() {
+            "DONE" => Ok(Cancelled::Done),
+            "FINISHED" => Ok(Cancelled::AlreadyFinished),
+            "NO_BATCH" => Ok(Cancelled::NoSuchBatch),
+            "NO_TASK" => Ok(Cancelled::NoSuchTask(reply.int()?)),
+            "TOO_MANY" => Ok(Cancelled::TooMany),
+            _ => Err(reply.nonsense()),
+        }
+    }
+
+    /// The marks of some batches, in their order.
+    pub async fn cancelled<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batches: &[BatchId],
+    ) -> Result<Vec<CancelMark>, BrokerError> {
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = batches.iter().map(BatchId::to_string).collect();
+        let marks: Vec<Option<String>> =
+            redis::cmd("HMGET").arg(self.keys.cancelled()).arg(ids).query_async(conn).await?;
+        Ok(marks.iter().map(|mark| read_mark(mark.as_deref())).collect())
+    }
+}
+
+fn read_mark(mark: Option<&str>) -> CancelMark {
+    match mark {
+        None => CancelMark::None,
+        Some("*") => CancelMark::All,
+        Some(indices) => parse_indices(indices).map_or(CancelMark::None, CancelMark::Tasks),
+    }
+}

@@ -1,0 +1,121 @@
+//! enqueue: exactly once under a client's retries, by sequence number.
+
+use std::time::Duration;
+
+use gristmill_shared::{BatchId, Lane, QueueName, defaults, events};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+use crate::reply::Reply;
+
+/// One call of a batch.
+#[derive(Debug, Clone)]
+pub struct Enqueue<'a> {
+    /// The batch.
+    pub batch: BatchId,
+    /// Number of the call, from 0, without gaps.
+    pub seq: u64,
+    /// Whether this is the last call.
+    pub seal: bool,
+    /// Whether the batch is one task, created and sealed by this call.
+    pub single: bool,
+    /// The kernel, for people who look at the batch.
+    pub kernel: &'a str,
+    /// The queue of all its messages.
+    pub queue: &'a QueueName,
+    /// The lane of all its messages.
+    pub lane: Lane,
+    /// The encoded messages, at most 1,000; none, to seal only.
+    pub messages: &'a [Vec<u8>],
+    /// When they become due, epoch ms; now, if absent.
+    pub due_at_ms: Option<u64>,
+    /// How long results stay after the batch finished.
+    pub result_ttl: Duration,
+    /// Keys of all parts of the blobs that the messages name.
+    pub blobs: &'a [String],
+}
+
+/// What became of an [`Enqueue`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enqueued {
+    /// The messages are in the queue.
+    Done {
+        /// The next call's number.
+        next_seq: u64,
+    },
+    /// They were already: an earlier try of this call had arrived.
+    Duplicate {
+        /// The next call's number.
+        next_seq: u64,
+    },
+    /// A call before this one is missing: resend from there.
+    Gap {
+        /// The number that is expected.
+        next_seq: u64,
+    },
+    /// The batch takes no more: it was cancelled or abandoned.
+    Sealed,
+    /// The batch is gone although this is not its first call.
+    Gone,
+    /// An argument blob expired before its message arrived.
+    BlobGone {
+        /// The missing key.
+        key: String,
+    },
+    /// The lane is at its depth limit.
+    QueueFull {
+        /// Messages in the lane.
+        depth: u64,
+        /// Its limit.
+        limit: u64,
+    },
+}
+
+impl Broker {
+    /// Appends messages to a batch, and optionally seals it.
+    pub async fn enqueue<C: ConnectionLike>(&self, conn: &mut C, call: &Enqueue<'_>) -> Result<Enqueued, BrokerError> {
+        let mut script = self.scripts.enqueue.prepare_invoke();
+        script
+            .key(self.keys.batch(call.batch))
+            .key(self.keys.batches())
+            .key(self.keys.queues())
+            .key(self.keys.paused());
+        script.key(self.queue_keys(call.queue).as_slice()).key(call.blobs);
+        let blob_life = defaults::MESSAGE_LIFE + call.result_ttl + defaults::BLOB_MARGIN;
+        script.arg(call.batch.to_string()).arg(self.keys.done(call.batch)).arg(call.seq);
+        script.arg(u8::from(call.seal)).arg(u8::from(call.single)).arg(call.kernel);
+        script.arg(1).arg(call.queue.as_str()).arg(call.lane.code() + 1);
+        script.arg(call.due_at_ms.map_or(String::new(), |due| due.to_string()));
+        script.arg(call.result_ttl.as_millis() as u64).arg(blob_life.as_millis() as u64);
+        script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(call.messages);
+        let mut reply = Reply::new("enqueue", script.invoke_async(conn).await?)?;
+        let status = reply.text()?;
+        let enqueued = match status.as_str() {
+            "DONE" => Enqueued::Done { next_seq: reply.int()? },
+            "DUPLICATE" => Enqueued::Duplicate { next_seq: reply.int()? },
+            "GAP" => Enqueued::Gap { next_seq: reply.int()? },
+            "SEALED" => Enqueued::Sealed,
+            "GONE" => Enqueued::Gone,
+            "BLOB_GONE" => Enqueued::BlobGone { key: reply.text()? },
+            "FULL" => Enqueued::QueueFull { depth: reply.int()?, limit: reply.int()? },
+            _ => return Err(reply.mismatch()),
+        };
+        tracing::debug!(event = events::BATCH_ENQUEUED, batch = %call.batch, seq = call.seq, reply = status);
+        Ok(enqueued)
+    }
+
+    /// The eight keys of a queue, in the order that every script expects.
+    pub(crate) fn queue_keys(&self, queue: &QueueName) -> [String; 8] {
+        [
+            self.keys.queue(queue),
+            self.keys.doorbell(queue),
+            self.keys.ready(queue, Lane::High),
+            self.keys.ready(queue, Lane::Normal),
+            self.keys.ready(queue, Lane::Low),
+            self.keys.scheduled(queue),
+            self.keys.dead(queue),
+            self.keys.dead_records(queue),
+        ]
+    }
+}

@@ -1,0 +1,81 @@
+//! What can go wrong between the broker and Redis.
+
+use gristmill_shared::codec::CodecError;
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why an operation failed. Outcomes that belong to the protocol (a lost lease, a full queue) are no errors.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// Redis could not be reached, or refused.
+    #[error("Redis: {0}")]
+    Redis(RedisError),
+    /// Redis refuses writes because it is at its memory limit.
+    #[error("Redis is at its memory limit and refuses writes: raise maxmemory, or wait until results expire")]
+    OutOfMemory,
+    /// A key holds another type than ours: somebody else writes into the namespace.
+    #[error(
+        "a key of this namespace has a type that Gristmill did not give it ({0}): use a namespace of its own, or delete the key"
+    )]
+    WrongType(String),
+    /// A value cannot be encoded, or is over its limit.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A script refused the call, or answered what makes no sense: a bug, or a foreign hand in the keys.
+    #[error("the script {script} refused: {what}")]
+    Refused {
+        /// The script.
+        script: &'static str,
+        /// Its words.
+        what: String,
+    },
+}
+
+impl BrokerError {
+    pub(crate) fn refused(script: &'static str, what: impl Into<String>) -> Self {
+        Self::Refused { script, what: what.into() }
+    }
+
+    /// The connection is broken or in doubt: drop it, and repeat the identical call on a new one.
+    pub fn is_connection(&self) -> bool {
+        match self {
+            Self::Redis(error) => {
+                error.is_io_error() || error.is_connection_dropped() || error.kind() == ErrorKind::Parse
+            }
+            _ => false,
+        }
+    }
+
+    /// Repeating the identical call later can help: the connection broke, or Redis is busy, loading,
+    /// or being replaced.
+    pub fn is_retryable(&self) -> bool {
+        const LATER: [&str; 6] = ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN"];
+        match self {
+            Self::Redis(error) => self.is_connection() || error.code().is_some_and(|code| LATER.contains(&code)),
+            Self::OutOfMemory => true,
+            _ => false,
+        }
+    }
+
+    /// A new connection may lead to another server (a fail-over happened).
+    pub fn wants_new_connection(&self) -> bool {
+        let demoted = |error: &RedisError| {
+            matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
+        };
+        self.is_connection() || matches!(self, Self::Redis(error) if demoted(error))
+    }
+}
+
+impl From<RedisError> for BrokerError {
+    fn from(error: RedisError) -> Self {
+        let detail = error.detail().unwrap_or_default();
+        // Inside a script, Redis 6.2 wraps the error of a command into one of the script's own.
+        let says = |word: &str| error.code() == Some(word) || detail.contains(word);
+        if says("OOM") {
+            return Self::OutOfMemory;
+        }
+        if says("WRONGTYPE") {
+            return Self::WrongType(detail.to_owned());
+        }
+        Self::Redis(error)
+    }
+}

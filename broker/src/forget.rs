@@ -1,0 +1,32 @@
+//! forget: results that their reader has.
+
+use std::collections::BTreeMap;
+
+use gristmill_shared::{BatchId, Keys};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+
+impl Broker {
+    /// Deletes the stored outcomes of the runs that begin at `firsts`, at most 1,000. Counters and the list
+    /// of runs stay; another reader learns that the outcome was delivered.
+    pub async fn forget<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        firsts: &[u64],
+    ) -> Result<(), BrokerError> {
+        let mut buckets: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for first in firsts {
+            buckets.entry(Keys::bucket_of(*first)).or_default().push(*first);
+        }
+        let mut script = self.scripts.forget.prepare_invoke();
+        script.key(self.keys.none());
+        for (bucket, firsts) in buckets {
+            script.key(self.keys.results(batch, bucket)).arg(firsts.len()).arg(firsts);
+        }
+        let _deleted: u64 = script.invoke_async(conn).await?;
+        Ok(())
+    }
+}

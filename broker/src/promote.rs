@@ -1,0 +1,19 @@
+//! promote: scheduled messages that are due become ready.
+
+use gristmill_shared::{QueueName, defaults};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+
+impl Broker {
+    /// Moves up to 1,000 due messages of a queue to its lanes and returns how many. Call again while it
+    /// returns 1,000.
+    pub async fn promote<C: ConnectionLike>(&self, conn: &mut C, queue: &QueueName) -> Result<u64, BrokerError> {
+        let mut script = self.scripts.promote.prepare_invoke();
+        script.key(self.keys.none()).key(self.keys.paused());
+        self.write_queues(&mut script, std::slice::from_ref(queue));
+        script.arg(defaults::CALL_MESSAGES_MAX);
+        Ok(script.invoke_async(conn).await?)
+    }
+}

@@ -1,0 +1,65 @@
+//! revive: a dead letter becomes a task again.
+
+use std::time::Duration;
+
+use gristmill_shared::dead_letter::DeadLetter;
+use gristmill_shared::{TaskId, defaults};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+use crate::reply::Reply;
+
+/// What became of a revival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revived {
+    /// The task is in its queue again.
+    Done,
+    /// There is no such dead letter (any more).
+    Gone,
+    /// Its large argument has expired: it cannot run again.
+    BlobGone,
+    /// What is kept is no message: it can only be looked at.
+    Unreadable,
+}
+
+impl Broker {
+    /// Takes a dead letter back to ready: attempt, charges and expiry begin anew, id and history stay.
+    pub async fn revive<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        task: TaskId,
+        letter: &DeadLetter,
+    ) -> Result<Revived, BrokerError> {
+        let (Ok(mut message), Some(kind)) = (letter.message(), letter.epitaph.kind()) else {
+            return Ok(Revived::Unreadable);
+        };
+        let blobs = match message.read_body() {
+            Ok(body) => body.blob.map(|blob| self.blob_keys(task.batch, &blob)).unwrap_or_default(),
+            Err(_) => return Ok(Revived::Unreadable),
+        };
+        let life = |more: Duration| (defaults::MESSAGE_LIFE + more).as_millis() as u64;
+        let header = &mut message.header;
+        (header.attempt, header.crashes, header.losses) = (1, 0, 0);
+        header.expires_at_ms = self.redis_time_ms(conn).await? + life(Duration::ZERO);
+        let queue = header.queue.clone();
+        let mut script = self.scripts.revive.prepare_invoke();
+        script
+            .key(self.keys.batch(task.batch))
+            .key(self.keys.batches())
+            .key(self.keys.queues())
+            .key(self.keys.paused());
+        script.key(self.queue_keys(&queue).as_slice()).key(blobs);
+        script.arg(task.to_string()).arg(task.batch.to_string()).arg(kind.as_str()).arg(&letter.epitaph.kernel);
+        script.arg(defaults::RESULT_TTL.as_millis() as u64);
+        script.arg(life(defaults::RESULT_TTL + defaults::BLOB_MARGIN));
+        script.arg(message.encode()?).arg(1).arg(queue.as_str());
+        let mut reply = Reply::new("revive", script.invoke_async(conn).await?)?;
+        match reply.text()?.as_str() {
+            "DONE" => Ok(Revived::Done),
+            "GONE" => Ok(Revived::Gone),
+            "BLOB_GONE" => Ok(Revived::BlobGone),
+            _ => Err(reply.mismatch()),
+        }
+    }
+}

@@ -1,0 +1,38 @@
+-- cancel: marks a batch, or some of its tasks, as cancelled, for as long as the batch lives.
+--
+-- KEYS  1 none, 2 batch hash, 3 batches, 4 cancelled, 5 clock
+-- ARGV  1 batch id, 2 done channel, 3 most bytes of a mark, 4.. indices (none: the whole batch, which is sealed)
+-- Returns  { 'DONE' }, { 'NO_BATCH' }, { 'FINISHED' }, { 'NO_TASK', index }, { 'TOO_MANY' }
+-- Must never remove a message: whoever claims it finds it flagged, and settles it.
+
+local id, channel = ARGV[1], ARGV[2]
+local state, tasks, single = unpack(redis.call('HMGET', KEYS[2], 'state', 'tasks', 'single'))
+if not state then return { 'NO_BATCH' } end
+if state == 'finished' then return { 'FINISHED' } end
+redis.call('ZCARD', KEYS[3])
+redis.call('HLEN', KEYS[5])
+local mark = redis.call('HGET', KEYS[4], id)
+local whole = #ARGV == 3 or single == '1'
+for i = 4, #ARGV do
+  if tonumber(ARGV[i]) >= tonumber(tasks) then return { 'NO_TASK', ARGV[i] } end
+end
+if mark ~= '*' and not whole then
+  for i = 4, #ARGV do mark = mark and mark .. ',' .. ARGV[i] or ARGV[i] end
+  if #mark > tonumber(ARGV[3]) then return { 'TOO_MANY' } end
+end
+
+local now = now_ms()
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[4], id, whole and '*' or mark)
+redis.call('HINCRBY', KEYS[5], 'cancel_epoch', 1)
+-- The mark of a batch of one is found again through the zset, since its hash just expires.
+if single == '1' then look_at(KEYS[3], id, now + math.max(redis.call('PTTL', KEYS[2]), 0) + 1000) end
+if whole then
+  redis.call('HSET', KEYS[2], 'cancelled_at_ms', int(now))
+  if state == 'open' then
+    redis.call('HSET', KEYS[2], 'state', 'sealed', 'total', tasks)
+    finish(KEYS[2], KEYS[3], id, channel, now)
+  end
+end
+redis.call('PUBLISH', channel, 's')
+return { 'DONE' }

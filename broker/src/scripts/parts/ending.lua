@@ -1,0 +1,177 @@
+-- Part: how messages end: outcomes, replacements, dead letters. Shared by settle, judge and purge.
+--
+-- ARGV from a: n queues, name...; n batches, (id, channel)...; n buckets; n parked lists;
+--   n runs, (batch, bucket or 0, first, value)...; n replacements, (kind, argument, message)...;
+--   n dead, (queue, task id, record)...; dead_max; dead_age_ms.
+--   kind: f front, b back, s scheduled (argument: due ms), p parked (argument: number of the list).
+-- KEYS from k: eight of each queue; hash and runs of each batch; buckets; parked lists.
+
+local function read_ending(k, a)
+  local e = { batches = {}, by_id = {}, buckets = {}, parked = {}, runs = {}, replacements = {}, dead = {} }
+  e.queues, k, a = read_queues(k, a)
+  for i = 1, tonumber(ARGV[a]) do
+    local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], ended = 0, counts = {}, listed = {} }
+    b.state, b.tasks, b.single = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single'))
+    redis.call('LLEN', b.runs)
+    e.batches[i], e.by_id[b.id] = b, b
+    k, a = k + 2, a + 2
+  end
+  a = a + 1
+  for i = 1, tonumber(ARGV[a]) do
+    redis.call('HLEN', KEYS[k])
+    e.buckets[i] = { key = KEYS[k], pairs = {} }
+    k = k + 1
+  end
+  a = a + 1
+  for i = 1, tonumber(ARGV[a]) do
+    redis.call('LLEN', KEYS[k])
+    e.parked[i] = KEYS[k]
+    k = k + 1
+  end
+  a = a + 1
+  for i = 1, tonumber(ARGV[a]) do
+    e.runs[i] = { batch = e.batches[tonumber(ARGV[a + 1])], bucket = e.buckets[tonumber(ARGV[a + 2])],
+      first = tonumber(ARGV[a + 3]), value = ARGV[a + 4] }
+    a = a + 4
+  end
+  a = a + 1
+  for i = 1, tonumber(ARGV[a]) do
+    e.replacements[i] = { kind = ARGV[a + 1], argument = tonumber(ARGV[a + 2]), message = ARGV[a + 3] }
+    a = a + 3
+  end
+  a = a + 1
+  for i = 1, tonumber(ARGV[a]) do
+    e.dead[i] = { queue = e.queues[tonumber(ARGV[a + 1])], id = ARGV[a + 2], record = ARGV[a + 3] }
+    a = a + 3
+  end
+  e.dead_max, e.dead_age_ms = tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2])
+  return e, k, a + 3
+end
+
+local function check_run(run)
+  local b, value = run.batch, run.value
+  if not b or not run.first or #value < 5 then return 'a run names no batch, or has no outcomes' end
+  run.count = u32(value, 1)
+  if run.count < 1 or run.count > 4096 or #value < 4 + run.count then return 'a run is cut short' end
+  for i = 5, 4 + run.count do
+    local kind = KINDS[string.byte(value, i) % 128 + 1]
+    if not kind then return 'a run has an unknown status' end
+    b.counts[kind] = (b.counts[kind] or 0) + 1
+  end
+  b.ended = b.ended + run.count
+  if b.state then
+    if b.single ~= '1' and not run.bucket then return 'a run of a batch of several names no bucket' end
+    if run.first + run.count > tonumber(b.tasks) then return 'a run lies outside of its batch' end
+  end
+end
+
+local function check_replacement(e, r)
+  local queue, _, count, _, expires, raw = header(r.message)
+  if not queue then return 'a replacement has no readable header' end
+  r.queue, r.count, r.expires = e.queues.by_name[queue], count, expires
+  local b = e.by_id[batch_text(raw)]
+  if not r.queue or not b then return 'a replacement belongs to a queue or batch whose keys are missing' end
+  if r.kind == 's' and not r.argument then return 'a scheduled replacement has no due time' end
+  if r.kind == 'p' and not e.parked[r.argument] then return 'a parked replacement names no list' end
+  b.ended = b.ended + count
+end
+
+-- Checks everything against the messages that end. Returns the fault in words, or nil.
+local function check_ending(e, messages)
+  for _, run in ipairs(e.runs) do
+    local fault = check_run(run)
+    if fault then return fault end
+  end
+  for _, r in ipairs(e.replacements) do
+    local fault = check_replacement(e, r)
+    if fault then return fault end
+  end
+  for _, d in ipairs(e.dead) do
+    if not d.queue then return 'a dead letter names no queue' end
+  end
+  for _, m in ipairs(messages) do
+    local queue, _, count, _, _, raw = header(m)
+    local q, b = e.queues.by_name[queue], e.by_id[batch_text(raw)]
+    if not q or not b then return 'a message belongs to a queue or batch whose keys are missing' end
+    b.ended, b.queue = b.ended - count, q
+    q.leaving = (q.leaving or 0) + count
+  end
+  for _, b in ipairs(e.batches) do
+    if b.ended ~= 0 then return 'batch ' .. b.id .. ': the ends do not cover the messages exactly' end
+  end
+end
+
+local function record_runs(e)
+  for _, run in ipairs(e.runs) do
+    local b = run.batch
+    if not b.state then
+      count_tasks(b.queue, 'orphaned', run.count)
+    elseif b.single == '1' then
+      redis.call('HSET', b.hash, 'outcome', run.value)
+      b.hint = #run.value <= 4096 and 'o' .. run.value or 's'
+    else
+      local pairs_of, listed = run.bucket.pairs, b.listed
+      pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = int(run.first), run.value
+      listed[#listed + 1] = int(run.first) .. ' ' .. int(run.count)
+      b.hint = 's'
+    end
+  end
+  for _, bucket in ipairs(e.buckets) do
+    if #bucket.pairs > 0 then redis.call('HSET', bucket.key, unpack(bucket.pairs)) end
+  end
+end
+
+local function count_outcomes(e)
+  for _, b in ipairs(e.batches) do
+    if b.state and b.hint then
+      for kind, n in pairs(b.counts) do
+        redis.call('HINCRBY', b.hash, kind, int(n))
+        count_tasks(b.queue, kind .. '_total', n)
+      end
+      if #b.listed > 0 then redis.call('RPUSH', b.runs, unpack(b.listed)) end
+      redis.call('PUBLISH', b.channel, b.hint)
+    end
+  end
+end
+
+local function place_replacements(e, now)
+  local front = {}
+  for _, r in ipairs(e.replacements) do
+    local q = r.queue
+    if r.kind == 'f' then
+      front[#front + 1] = r.message
+    elseif r.kind == 'b' then
+      local _, lane = header(r.message)
+      redis.call('RPUSH', q.lanes[lane], r.message)
+      count_tasks(q, 'ready_tasks', r.count)
+      q.pushed = true
+    elseif r.kind == 's' then
+      redis.call('ZADD', q.scheduled, int(r.argument), r.message)
+      count_tasks(q, 'scheduled_tasks', r.count)
+    else
+      local list, until_ms = e.parked[r.argument], math.max(r.expires, now) + 86400000
+      local ttl = redis.call('PTTL', list)
+      redis.call('RPUSH', list, r.message)
+      if ttl < until_ms - now then redis.call('PEXPIREAT', list, int(until_ms)) end
+      count_tasks(q, 'parked_tasks', r.count)
+    end
+  end
+  to_front(e.queues, front)
+end
+
+-- Writes a checked ending. `from` is the counter which the messages leave.
+local function apply_ending(e, from, batches_key, paused_key, now)
+  for _, q in ipairs(e.queues) do count_tasks(q, from, -(q.leaving or 0)) end
+  record_runs(e)
+  count_outcomes(e)
+  place_replacements(e, now)
+  for _, d in ipairs(e.dead) do bury(d.queue, d.id, d.record, now) end
+  for _, q in ipairs(e.queues) do
+    if #e.dead > 0 then trim_dead(q, now, e.dead_max, e.dead_age_ms) end
+  end
+  for _, b in ipairs(e.batches) do
+    if b.state == 'sealed' and b.hint then finish(b.hash, batches_key, b.id, b.channel, now) end
+  end
+  ring_pushed(e.queues, paused_key)
+end
+

@@ -1,0 +1,51 @@
+-- Part: the fence and the op counter of claim, settle and release.
+
+-- 'RUN': the lease exists and this is the next op. 'REPLAY': this op ran already, its reply was lost.
+-- 'LOST': the lease was reclaimed, or consumer and Redis disagree about what ran; nothing may be written.
+local function fence(leases_key, consumer_key, consumer, op)
+  if not redis.call('ZSCORE', leases_key, consumer) then return 'LOST' end
+  local stored = tonumber(redis.call('HGET', consumer_key, 'op'))
+  if stored == op - 1 then return 'RUN' end
+  if stored == op then return 'REPLAY' end
+  return 'LOST'
+end
+
+local function settled_so_far(consumer_key)
+  return tonumber(redis.call('HGET', consumer_key, 'settled'))
+end
+
+-- Records that `op` ran and renews the lease.
+local function keep_lease(leases_key, consumer_key, consumer, op, now, lease_ms)
+  redis.call('HSET', consumer_key, 'op', int(op))
+  redis.call('ZADD', leases_key, int(now + lease_ms), consumer)
+end
+
+-- '' run it; 'x' expired; 'c' cancelled; 's:1,2' these of its tasks are cancelled.
+local function flag_of(m, now, cancelled_key, any_cancelled)
+  local _, _, _, _, expires, raw = header(m)
+  if any_cancelled then
+    local mark = redis.call('HGET', cancelled_key, batch_text(raw))
+    if mark == '*' then return 'c' end
+    if mark and expires > now then return 's:' .. mark end
+  end
+  if expires <= now then return 'x' end
+  return ''
+end
+
+-- The answer of claim: settled, position of the first message listed, then message and flag in turn.
+local function answer(status, settled, base, messages, now, cancelled_key)
+  local any_cancelled = redis.call('HLEN', cancelled_key) > 0
+  local reply = { status, settled, base }
+  for _, m in ipairs(messages) do
+    reply[#reply + 1] = m
+    reply[#reply + 1] = flag_of(m, now, cancelled_key, any_cancelled)
+  end
+  return reply
+end
+
+-- The answer to a call whose first reply was lost: everything unsettled, flags computed anew.
+local function replay(consumer_key, inflight_key, cancelled_key)
+  local settled = settled_so_far(consumer_key)
+  return answer('REPLAY', settled, settled, redis.call('LRANGE', inflight_key, 0, -1), now_ms(), cancelled_key)
+end
+

@@ -1,0 +1,87 @@
+-- Part: taking messages from the lanes, strictly in order. Shared by claim and settle.
+--
+-- ARGV from a: max messages, max tasks, max bytes, n sources (the first n of the queues read before),
+--   n parked lists, number of each one's queue.
+-- KEYS from k: parked lists.
+
+local INFLIGHT_MESSAGES_MAX = 256
+-- Rubbish moved in one call; a lane full of it must not block Redis.
+local UNREADABLE_MAX = 64
+-- MessagePack of { reason: "unreadable", kernel: "" }
+local UNREADABLE = '\130\166reason\170unreadable\166kernel\160'
+
+local function read_sources(queues, k, a)
+  local s = { messages = tonumber(ARGV[a]), tasks = tonumber(ARGV[a + 1]), bytes = tonumber(ARGV[a + 2]),
+    lists = {}, unreadable = 0 }
+  local n = tonumber(ARGV[a + 3])
+  for i = 1, n do
+    for lane = 1, 3 do s.lists[#s.lists + 1] = { queue = queues[i], key = queues[i].lanes[lane], from = 'ready_tasks' } end
+  end
+  for i = 1, tonumber(ARGV[a + 4]) do
+    redis.call('LLEN', KEYS[k])
+    s.lists[#s.lists + 1] = { queue = queues[tonumber(ARGV[a + 4 + i])], key = KEYS[k], from = 'parked_tasks' }
+    k = k + 1
+  end
+  return s
+end
+
+-- How many of `peeked` fit; the first message of a call always does.
+local function fitting(s, taken, peeked, unreadable)
+  local fit = 0
+  for _, m in ipairs(peeked) do
+    local queue, _, count = header(m)
+    if not queue then
+      unreadable[#unreadable + 1] = m
+    elseif #taken == 0 or (count <= s.tasks and #m <= s.bytes) then
+      taken[#taken + 1] = m
+      s.tasks, s.bytes = s.tasks - count, s.bytes - #m
+    else
+      return fit, true
+    end
+    fit = fit + 1
+  end
+  return fit, false
+end
+
+-- Empties one list as far as the budget goes. Returns whether the budget is spent.
+local function take_from(list, s, taken, now)
+  while #taken < s.messages do
+    local before, unreadable = #taken, {}
+    local peeked = redis.call('LRANGE', list.key, 0, math.min(s.messages - #taken, 32) - 1)
+    if #peeked == 0 then return false end
+    local fit, spent = fitting(s, taken, peeked, unreadable)
+    if fit > 0 then redis.call('LTRIM', list.key, fit, -1) end
+    local tasks = 0
+    for i = before + 1, #taken do
+      local _, _, count = header(taken[i])
+      tasks = tasks + count
+    end
+    count_tasks(list.queue, list.from, -tasks)
+    count_tasks(list.queue, 'running_tasks', tasks)
+    for _, m in ipairs(unreadable) do
+      bury(list.queue, 'unreadable.' .. redis.sha1hex(m), be32(#UNREADABLE) .. UNREADABLE .. m, now)
+    end
+    s.unreadable = s.unreadable + #unreadable
+    if spent or s.unreadable >= UNREADABLE_MAX then return true end
+  end
+  return true
+end
+
+-- Moves messages into the in-flight list and returns them.
+local function take(s, inflight_key, paused_key, now)
+  local taken = {}
+  s.messages = math.min(s.messages, INFLIGHT_MESSAGES_MAX - redis.call('LLEN', inflight_key))
+  if s.messages <= 0 then return taken end
+  local paused = {}
+  for _, name in ipairs(redis.call('SMEMBERS', paused_key)) do paused[name] = true end
+  for _, list in ipairs(s.lists) do
+    if not paused[list.queue.name] and take_from(list, s, taken, now) then break end
+  end
+  if #taken > 0 then redis.call('RPUSH', inflight_key, unpack(taken)) end
+  -- One ring woke one consumer; whoever finds more than it may take wakes the next.
+  for _, list in ipairs(s.lists) do
+    if list.from == 'ready_tasks' and redis.call('LLEN', list.key) > 0 then ring(list.queue, paused_key) end
+  end
+  return taken
+end
+

@@ -1,0 +1,29 @@
+-- promote: moves scheduled messages that are due to their lanes.
+--
+-- KEYS  1 none, 2 paused, 3-10 the queue
+-- ARGV  1 and 2: '1' and the queue, 3 most messages
+-- Returns  the number of messages moved
+-- Must never move more than it is told, or a message that is not due.
+
+local q = read_queues(3, 1)[1]
+redis.call('SCARD', KEYS[2])
+local due = redis.call('ZRANGEBYSCORE', q.scheduled, '-inf', int(now_ms()), 'LIMIT', 0, tonumber(ARGV[3]))
+if #due == 0 then return 0 end
+local by_lane, tasks = { {}, {}, {} }, 0
+for _, m in ipairs(due) do
+  -- What has no readable header goes to the normal lane, where claim finds and buries it.
+  local _, lane, count = header(m)
+  local list = by_lane[lane or 2]
+  list[#list + 1] = m
+  tasks = tasks + (count or 0)
+end
+
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', q.scheduled, unpack(due))
+for lane = 1, 3 do
+  if #by_lane[lane] > 0 then redis.call('RPUSH', q.lanes[lane], unpack(by_lane[lane])) end
+end
+count_tasks(q, 'scheduled_tasks', -tasks)
+count_tasks(q, 'ready_tasks', tasks)
+ring(q, KEYS[2])
+return #due

@@ -1,0 +1,53 @@
+-- revive: takes a dead letter back to ready, with a fresh attempt, fresh charges and a fresh expiry.
+--
+-- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5-12 the queue, 13.. parts of the argument blob
+-- ARGV  1 task id, 2 batch id, 3 counter that its end was counted in, 4 kernel, 5 result ttl ms (if the batch is gone),
+--       6 blob ttl ms, 7 message, 8 and 9: '1' and the queue
+-- Returns  { 'DONE' }, { 'GONE' } if there is no such dead letter, { 'BLOB_GONE', key }, { 'BAD', what }
+-- Must never finish a batch twice, or count an end twice.
+-- Its first write is one that Redis refuses at maxmemory: then nothing at all has happened.
+
+local task, id, kind, message = ARGV[1], ARGV[2], ARGV[3], ARGV[7]
+local batch_key, batches_key = KEYS[1], KEYS[2]
+local q = read_queues(5, 8)[1]
+redis.call('ZCARD', batches_key)
+redis.call('SCARD', KEYS[3])
+redis.call('SCARD', KEYS[4])
+if redis.call('HEXISTS', q.records, task) == 0 then return { 'GONE' } end
+local queue, lane, count, first, expires, raw, single = header(message)
+if queue ~= q.name or count ~= 1 or batch_text(raw) ~= id then return { 'BAD', 'the message is not that task' } end
+for i = 13, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return { 'BLOB_GONE', KEYS[i] } end
+end
+local state, counted, last_expiry, ttl, recreated, tasks = unpack(redis.call('HMGET', batch_key, 'state', kind,
+  'last_expiry_ms', 'result_ttl_ms', 'recreated', 'tasks'))
+
+local now = now_ms()
+redis.call('RPUSH', q.lanes[lane], message)
+redis.call('ZREM', q.dead, task)
+redis.call('HDEL', q.records, task)
+count_tasks(q, 'dead_tasks', -1)
+count_tasks(q, 'ready_tasks', 1)
+ttl = tonumber(ttl or ARGV[5])
+if recreated then
+  -- A batch that came back holds only what was revived: it grows with each.
+  redis.call('HINCRBY', batch_key, 'total', 1)
+  redis.call('HSET', batch_key, 'tasks', int(math.max(first + 1, tonumber(tasks))))
+elseif state then
+  if tonumber(counted or 0) > 0 then redis.call('HINCRBY', batch_key, kind, -1) end
+else
+  redis.call('HSET', batch_key, 'kernel', ARGV[4], 'queue', q.name, 'state', 'sealed', 'next_seq', '1', 'total', '1',
+    'tasks', int(first + 1), 'created_at_ms', int(now), 'result_ttl_ms', int(ttl), 'single', single and '1' or '0', 'recreated', '1')
+end
+redis.call('HSET', batch_key, 'revived_at_ms', int(now), 'touched_at_ms', int(now),
+  'last_expiry_ms', int(math.max(expires, tonumber(last_expiry or 0))))
+if single then
+  redis.call('PEXPIREAT', batch_key, int(math.max(expires, now) + ttl))
+else
+  look_at(batches_key, id, math.max(expires, now) + ttl)
+end
+for i = 13, #KEYS do
+  if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[6]) then redis.call('PEXPIRE', KEYS[i], ARGV[6]) end
+end
+ring(q, KEYS[4])
+return { 'DONE' }

@@ -1,0 +1,55 @@
+//! sweep: the end of a batch's life.
+
+use gristmill_shared::{BatchId, defaults, events};
+use redis::aio::ConnectionLike;
+
+use crate::Broker;
+use crate::error::BrokerError;
+
+/// Buckets deleted by one call.
+const BUCKETS_PER_SLICE: u64 = 64;
+
+/// What became of the batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swept {
+    /// It lives on and is looked at again later.
+    Kept,
+    /// Its client is gone: it was sealed.
+    Abandoned,
+    /// Some of its keys were deleted: call again.
+    Slice,
+    /// Nothing of it is left.
+    Gone,
+}
+
+impl Broker {
+    /// Looks at one batch of several.
+    pub async fn sweep<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Swept, BrokerError> {
+        let fields: (Option<u64>, Option<u64>) =
+            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg("tasks").arg("swept").query_async(conn).await?;
+        let (tasks, swept) = (fields.0.unwrap_or(0), fields.1.unwrap_or(0));
+        let buckets = tasks.div_ceil(defaults::RESULTS_PER_BUCKET);
+        let mut script = self.scripts.sweep.prepare_invoke();
+        script.key(self.keys.none()).key(self.keys.batches()).key(self.keys.batch(batch));
+        script.key(self.keys.runs(batch)).key(self.keys.cancelled());
+        for bucket in swept..buckets.min(swept + BUCKETS_PER_SLICE) {
+            script.key(self.keys.results(batch, bucket));
+        }
+        script.arg(batch.to_string()).arg(self.keys.done(batch));
+        script.arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(swept);
+        let status: String = script.invoke_async(conn).await?;
+        match status.as_str() {
+            "KEPT" => Ok(Swept::Kept),
+            "SLICE" => Ok(Swept::Slice),
+            "ABANDONED" => {
+                tracing::warn!(event = events::BATCH_ABANDONED, %batch);
+                Ok(Swept::Abandoned)
+            }
+            "GONE" => {
+                tracing::info!(event = events::BATCH_SWEPT, %batch);
+                Ok(Swept::Gone)
+            }
+            other => Err(BrokerError::refused("sweep", other)),
+        }
+    }
+}
