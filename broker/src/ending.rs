@@ -145,7 +145,7 @@ impl Broker {
         &self,
         ending: &Ending,
         declared: &mut Declared,
-    ) -> Result<Vec<(&'static str, u64, Vec<u8>)>, BrokerError> {
+    ) -> Result<Vec<EncodedReplacement>, BrokerError> {
         let encode = |replacement: &Replacement| {
             let Replacement { message, to } = replacement;
             let queue = &message.header.queue;
@@ -162,6 +162,9 @@ impl Broker {
     }
 }
 
+/// Kind, argument, message.
+type EncodedReplacement = (&'static str, u64, Vec<u8>);
+/// Batch, bucket or 0, first index, outcomes.
 type EncodedRun = (usize, usize, u64, Vec<u8>);
 
 fn encode_runs(ending: &Ending, declared: &mut Declared) -> Result<Vec<EncodedRun>, BrokerError> {
