@@ -26,7 +26,8 @@ use proc_macro::TokenStream;
 ///
 /// The function becomes a unit struct of the same name which implements `Kernel` and `Run` and derefs to
 /// the function pointer: `thumbnail(&ctx, args)` still calls it, `client.submit(thumbnail, args)` sends
-/// it. As with every unit struct, no variable in its scope can have its name (its own body may).
+/// it. As with every unit struct, no variable and no module in its scope can have its name (a variable in
+/// its own body may).
 ///
 /// | option | meaning |
 /// |---|---|
