@@ -92,6 +92,11 @@ impl ConnectionError {
         }
     }
 
+    #[cfg(feature = "results")]
+    pub(crate) fn closed(endpoint: &Endpoint) -> Self {
+        Self::Unreachable { endpoint: endpoint.to_string(), why: "it closed the connection".to_owned() }
+    }
+
     pub(crate) fn no_answer(endpoint: &Endpoint, within: Duration) -> Self {
         Self::Unreachable { endpoint: endpoint.to_string(), why: format!("no answer within {within:?}") }
     }

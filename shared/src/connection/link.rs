@@ -113,18 +113,18 @@ impl Link {
 }
 
 /// Short pauses that double, until the time is over.
-struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     deadline: Instant,
 }
 
 impl Backoff {
-    fn until(within: Duration) -> Self {
+    pub(crate) fn until(within: Duration) -> Self {
         Self { next: BACKOFF_FIRST, deadline: Instant::now() + within }
     }
 
     /// Waits; `false` without waiting if the time would then be over.
-    async fn wait(&mut self) -> bool {
+    pub(crate) async fn wait(&mut self) -> bool {
         if Instant::now() + self.next > self.deadline {
             return false;
         }

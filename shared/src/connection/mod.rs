@@ -17,6 +17,8 @@ use crate::defaults::{BLOCK_MARGIN, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 
 pub use endpoint::Endpoint;
 pub use error::{ConnectionError, is_connection_lost, is_not_ready};
+#[cfg(feature = "results")]
+pub(crate) use link::Backoff;
 pub use link::Link;
 
 /// How long to wait for Redis.
@@ -73,7 +75,7 @@ pub async fn connect_blocking_lane(
     connect(endpoint, &timeouts.blocking(block)).await
 }
 
-/// A client for what [`connect`] does not do (subscriptions, pools).
+/// A client, which does not connect yet; also for subscriptions.
 pub(crate) fn client(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Client, ConnectionError> {
     Client::open(endpoint.connection_info(timeouts)).map_err(|error| ConnectionError::of(endpoint, &error))
 }

@@ -1,0 +1,82 @@
+//! What a stream is about to deliver.
+
+use std::collections::VecDeque;
+
+use crate::defaults::MESSAGE_TASKS_MAX;
+use crate::outcome::{self, Outcome};
+
+/// A settled run, as the list of runs names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) count: u64,
+}
+
+impl Run {
+    /// Reads `<first> <count>`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (first, count) = text.split_once(' ')?;
+        let run = Self { first: first.parse().ok()?, count: count.parse().ok()? };
+        let sound =
+            (1..=u64::from(MESSAGE_TASKS_MAX)).contains(&run.count) && run.first.checked_add(run.count).is_some();
+        sound.then_some(run)
+    }
+
+    pub(super) fn indices(self) -> std::ops::Range<u64> {
+        self.first..self.first + self.count
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Item {
+    Outcome(u64, Outcome),
+    /// The outcome was delivered to somebody and forgotten.
+    Delivered(u64),
+    /// What is stored makes no sense.
+    Unreadable(u64, String),
+    /// All items of the run that begins here came before this.
+    EndOfRun(u64),
+}
+
+/// Appends the items of a run, whose stored bytes are `value`.
+pub(super) fn append(items: &mut VecDeque<Item>, run: Run, value: Option<&[u8]>) {
+    let Some(value) = value else {
+        items.extend(run.indices().map(Item::Delivered));
+        return;
+    };
+    match outcome::decode_run(value) {
+        Ok(outcomes) if outcomes.len() as u64 == run.count => {
+            items.extend(run.indices().zip(outcomes).map(|(index, outcome)| Item::Outcome(index, outcome)));
+            items.push_back(Item::EndOfRun(run.first));
+        }
+        Ok(outcomes) => {
+            let why = format!("{} outcomes are stored for {} tasks", outcomes.len(), run.count);
+            items.extend(run.indices().map(|index| Item::Unreadable(index, why.clone())));
+        }
+        Err(error) => {
+            let why = error.to_string();
+            items.extend(run.indices().map(|index| Item::Unreadable(index, why.clone())));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sound_runs_are_read() {
+        assert_eq!(Run::parse("8192 64"), Some(Run { first: 8192, count: 64 }));
+        for text in ["", "1", "1 0", "-1 1", "1 4097", "18446744073709551615 1", "1 2 3"] {
+            assert_eq!(Run::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_run_of_another_length_is_unreadable() {
+        let value = outcome::encode_run(&[Outcome::Value(vec![1])]).unwrap();
+        let mut items = VecDeque::new();
+        append(&mut items, Run { first: 3, count: 2 }, Some(&value));
+        assert!(matches!(&items.make_contiguous()[..], [Item::Unreadable(3, _), Item::Unreadable(4, _)]));
+    }
+}

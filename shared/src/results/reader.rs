@@ -1,0 +1,86 @@
+//! Reads that survive a lost connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, Pipeline};
+use tokio::sync::Mutex;
+
+use super::ResultsError;
+use crate::connection::{Backoff, Link, is_connection_lost};
+use crate::ids::BatchId;
+use crate::keys::Keys;
+use crate::message::BlobRef;
+
+/// One connection for all collectors of a client. Its calls do not wait for each other.
+#[derive(Clone)]
+pub(super) struct Reader {
+    shared: Arc<Mutex<Shared>>,
+    pub(super) keys: Keys,
+    pub(super) patience: Duration,
+}
+
+struct Shared {
+    link: Link,
+    /// Counts connections, so that whoever still holds the last one does not drop its successor.
+    generation: u64,
+}
+
+impl Reader {
+    pub(super) fn new(link: Link, keys: Keys, patience: Duration) -> Self {
+        Self { shared: Arc::new(Mutex::new(Shared { link, generation: 0 })), keys, patience }
+    }
+
+    /// Asks, and asks again on a new connection for as long as the patience lasts.
+    pub(super) async fn ask<T: FromRedisValue>(&self, question: &Pipeline) -> Result<T, ResultsError> {
+        let mut backoff = Backoff::until(self.patience);
+        loop {
+            match self.attempt(question).await {
+                Err(error) if error.is_retryable() => {
+                    if !backoff.wait().await {
+                        return Err(error);
+                    }
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn attempt<T: FromRedisValue>(&self, question: &Pipeline) -> Result<T, ResultsError> {
+        let (mut connection, generation) = self.connection().await?;
+        let answer = question.query_async(&mut connection).await;
+        if let Err(error) = &answer
+            && is_connection_lost(error)
+        {
+            let mut shared = self.shared.lock().await;
+            if shared.generation == generation {
+                shared.link.lost(error);
+                shared.generation += 1;
+            }
+        }
+        Ok(answer?)
+    }
+
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64), ResultsError> {
+        let mut shared = self.shared.lock().await;
+        let connection = shared.link.connection().await?.clone();
+        Ok((connection, shared.generation))
+    }
+
+    /// The bytes of a blob; none if a part of it is gone.
+    pub(super) async fn blob(&self, batch: BatchId, blob: &BlobRef) -> Result<Option<Vec<u8>>, ResultsError> {
+        // The size was checked when the reference was read, so it is bounded.
+        let mut bytes = Vec::new();
+        for part in 0..blob.parts() {
+            let mut question = Pipeline::with_capacity(1);
+            question.get(self.keys.blob(batch, &blob.name, part));
+            let (part,): (Option<Vec<u8>>,) = self.ask(&question).await?;
+            match part {
+                Some(part) if bytes.len() + part.len() <= blob.bytes as usize => bytes.extend(part),
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == blob.bytes))
+    }
+}

@@ -1,0 +1,288 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use redis::Pipeline;
+use tokio::time::timeout;
+
+use super::intervals::Intervals;
+use super::items::{self, Item, Run};
+use super::reader::Reader;
+use super::{Collected, Hint, Hub, ResultsError, Subscription};
+use crate::connection::ConnectionError;
+use crate::events;
+use crate::ids::BatchId;
+use crate::keys::Keys;
+use crate::outcome::Outcome;
+
+/// Runs listed at once.
+const SLICE: usize = 500;
+/// Bytes of outcomes that one read aims at, and the most runs that it asks for.
+const PIECE_BYTES: usize = 1024 * 1024;
+const PIECE_RUNS: usize = 256;
+/// Asked for before it is known how large the runs are; one has up to half a MiB.
+const PIECE_FIRST: usize = 8;
+/// Keys that expire send no word: who waits looks once in a while whether they are still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
+
+/// The outcomes of one batch in the order in which they were settled, each index once. Holds no more
+/// than a slice of them.
+pub struct CollectorStream {
+    reader: Reader,
+    batch: BatchId,
+    /// Absent: what is there now is all.
+    hub: Option<Hub>,
+    subscription: Option<Subscription>,
+    must_be_single: bool,
+    state: State,
+    /// How far the list of runs was read.
+    cursor: usize,
+    /// Whether the list was read once more from its beginning, because results were missing at its end.
+    reread: bool,
+    /// Listed, not read yet.
+    runs: VecDeque<Run>,
+    piece: usize,
+    /// Read, not delivered yet.
+    items: VecDeque<Item>,
+    delivered: Intervals,
+    forgettable: Option<Vec<u64>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// There may be more in the list of runs.
+    Look,
+    /// All that was listed is read, and more will come.
+    Wait {
+        single: bool,
+    },
+    /// The batch has finished with so many tasks, and all that was listed is read.
+    Finished {
+        total: u64,
+    },
+    Ended,
+}
+
+/// The fields of the batch's hash: single, state, total, outcome.
+type Fields = (Option<String>, Option<String>, Option<u64>, Option<Vec<u8>>);
+
+impl CollectorStream {
+    pub(super) fn new(reader: Reader, hub: Option<Hub>, batch: BatchId) -> Self {
+        Self {
+            reader,
+            batch,
+            hub,
+            subscription: None,
+            must_be_single: false,
+            state: State::Look,
+            cursor: 0,
+            reread: false,
+            runs: VecDeque::new(),
+            piece: PIECE_FIRST,
+            items: VecDeque::new(),
+            delivered: Intervals::default(),
+            forgettable: None,
+        }
+    }
+
+    pub(super) fn single(mut self) -> Self {
+        self.must_be_single = true;
+        self
+    }
+
+    /// Keeps a list of the runs that were delivered whole, for [`CollectorStream::take_forgettable`].
+    pub fn remember_runs(mut self) -> Self {
+        self.forgettable = Some(Vec::new());
+        self
+    }
+
+    /// The first indices of runs that were delivered whole since the last call, and which the batch may
+    /// forget. The last run counts once [`CollectorStream::next`] was called again.
+    pub fn take_forgettable(&mut self) -> Vec<u64> {
+        self.forgettable.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How many outcomes were delivered.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.len()
+    }
+
+    /// Waits for the next outcome. `None`: the batch has finished and all is delivered. An error about
+    /// one task ([`ResultsError::task`]) stands for its outcome, and the stream goes on. After a
+    /// [`ResultsError::Connection`] it may be asked again. The future may be dropped at any time without
+    /// loss.
+    pub async fn next(&mut self) -> Option<Result<(u64, Collected), ResultsError>> {
+        loop {
+            if let Some(delivery) = self.deliver().await {
+                return Some(delivery);
+            }
+            let step = if !self.runs.is_empty() {
+                self.read().await
+            } else {
+                match self.state {
+                    State::Look => self.look().await,
+                    State::Wait { single } => self.wait(single).await,
+                    State::Finished { total } => self.check(total),
+                    State::Ended => return None,
+                }
+            };
+            if let Err(error) = step {
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// The next item that is here and was not delivered yet.
+    async fn deliver(&mut self) -> Option<Result<(u64, Collected), ResultsError>> {
+        loop {
+            let index = match self.items.front()? {
+                Item::EndOfRun(first) => {
+                    self.forgettable.iter_mut().for_each(|runs| runs.push(*first));
+                    self.items.pop_front();
+                    continue;
+                }
+                Item::Outcome(index, _) | Item::Delivered(index) | Item::Unreadable(index, _) => *index,
+            };
+            if self.delivered.contains(index) {
+                self.items.pop_front();
+                continue;
+            }
+            // The item stays in front until its blob is here: this future may be dropped.
+            let value = match self.items.front()? {
+                Item::Outcome(_, Outcome::Blob(blob)) => match self.reader.blob(self.batch, blob).await {
+                    Ok(value) => Some(value),
+                    Err(error) => return Some(Err(error)),
+                },
+                _ => None,
+            };
+            let item = self.items.pop_front()?;
+            self.delivered.insert(index);
+            return Some(self.collected(index, item, value).map(|collected| (index, collected)));
+        }
+    }
+
+    fn collected(&self, index: u64, item: Item, blob: Option<Option<Vec<u8>>>) -> Result<Collected, ResultsError> {
+        let task = self.batch.task(index);
+        let outcome = match (item, blob) {
+            (Item::Unreadable(_, why), _) => return Err(ResultsError::Unreadable { task, why }),
+            (_, Some(None)) => return Err(ResultsError::BlobGone(task)),
+            (_, Some(Some(value))) => Outcome::Value(value),
+            (Item::Outcome(_, outcome), None) => outcome,
+            (Item::Delivered(_) | Item::EndOfRun(_), None) => return Ok(Collected::Delivered),
+        };
+        tracing::debug!(event = events::RESULT_DELIVERED, %task, outcome = %outcome.kind(), "result delivered");
+        Ok(Collected::Outcome(outcome))
+    }
+
+    /// Reads the batch's state, then what was listed since the last look: once the state says
+    /// finished, the list is complete.
+    async fn look(&mut self) -> Result<(), ResultsError> {
+        self.subscribe().await?;
+        let keys = &self.reader.keys;
+        let mut question = Pipeline::with_capacity(3);
+        question.hmget(keys.batch(self.batch), &["single", "state", "total", "outcome"]);
+        question.llen(keys.runs(self.batch));
+        let end = self.cursor + SLICE - 1;
+        question.lrange(keys.runs(self.batch), self.cursor as isize, end as isize);
+        let (fields, length, listed): (Fields, usize, Vec<String>) = self.reader.ask(&question).await?;
+
+        let (single, Some(state), total, outcome) = fields else {
+            self.state = State::Ended;
+            return Err(ResultsError::NoSuchBatch(self.batch));
+        };
+        let finished = state == "finished";
+        if single.as_deref() == Some("1") {
+            self.see_single(outcome.as_deref(), finished);
+            return Ok(());
+        }
+        if self.must_be_single {
+            self.state = State::Ended;
+            return Err(ResultsError::NotSingle(self.batch));
+        }
+        if length < self.cursor {
+            // Redis came back with an older state; what is settled again may stand in another order.
+            self.cursor = 0;
+            return Ok(());
+        }
+        self.cursor += listed.len();
+        self.see_runs(&listed);
+        self.state = match total {
+            _ if listed.len() == SLICE => State::Look,
+            total if finished => State::Finished { total: total.unwrap_or_default() },
+            _ if self.hub.is_some() => State::Wait { single: false },
+            _ => State::Ended,
+        };
+        Ok(())
+    }
+
+    /// Subscribes before the first look, so that nothing can happen in between unnoticed.
+    async fn subscribe(&mut self) -> Result<(), ResultsError> {
+        let (Some(hub), None) = (&self.hub, &self.subscription) else { return Ok(()) };
+        match timeout(self.reader.patience, hub.subscribe(self.batch)).await {
+            Ok(subscription) => self.subscription = Some(subscription?),
+            Err(_) => return Err(ConnectionError::no_answer(hub.endpoint(), self.reader.patience).into()),
+        }
+        Ok(())
+    }
+
+    fn see_single(&mut self, outcome: Option<&[u8]>, finished: bool) {
+        self.state = match outcome {
+            Some(run) => {
+                items::append(&mut self.items, Run { first: 0, count: 1 }, Some(run));
+                State::Ended
+            }
+            None if finished => State::Finished { total: 1 },
+            None if self.hub.is_some() => State::Wait { single: true },
+            None => State::Ended,
+        };
+    }
+
+    fn see_runs(&mut self, listed: &[String]) {
+        for text in listed {
+            match Run::parse(text) {
+                Some(run) if run.indices().all(|index| self.delivered.contains(index)) => {}
+                Some(run) => self.runs.push_back(run),
+                None => tracing::warn!(batch = %self.batch, run = %text, "the list of runs holds what is no run"),
+            }
+        }
+    }
+
+    /// Reads a piece of the listed runs.
+    async fn read(&mut self) -> Result<(), ResultsError> {
+        let count = self.piece.min(self.runs.len());
+        let mut question = Pipeline::with_capacity(count);
+        for run in self.runs.iter().take(count) {
+            question.hget(self.reader.keys.results(self.batch, Keys::bucket_of(run.first)), run.first);
+        }
+        let values: Vec<Option<Vec<u8>>> = self.reader.ask(&question).await?;
+        let bytes: usize = values.iter().flatten().map(Vec::len).sum();
+        self.piece = (PIECE_BYTES / (bytes / count).max(1)).clamp(1, PIECE_RUNS);
+        for (run, value) in self.runs.drain(..count).zip(values) {
+            items::append(&mut self.items, run, value.as_deref());
+        }
+        Ok(())
+    }
+
+    async fn wait(&mut self, single: bool) -> Result<(), ResultsError> {
+        let hint = match &mut self.subscription {
+            Some(subscription) => timeout(LOOK_AGAIN, subscription.next()).await,
+            None => Ok(Hint::Look),
+        };
+        match hint {
+            Ok(Hint::Outcome(run)) if single => self.see_single(Some(&run), false),
+            _ => self.state = State::Look,
+        }
+        Ok(())
+    }
+
+    /// The batch has finished: sees that nothing is missing.
+    fn check(&mut self, total: u64) -> Result<(), ResultsError> {
+        let missing = total.saturating_sub(self.delivered.len());
+        if missing > 0 && !self.reread {
+            // The list may have been written anew behind the cursor, after Redis had lost its last second.
+            (self.reread, self.cursor, self.state) = (true, 0, State::Look);
+            return Ok(());
+        }
+        self.state = State::Ended;
+        if missing > 0 { Err(ResultsError::Expired { batch: self.batch, missing }) } else { Ok(()) }
+    }
+}
