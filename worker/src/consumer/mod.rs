@@ -1,9 +1,54 @@
-//! The consumer: one forked process which runs tasks one at a time.
+//! A consumer: one forked process that runs tasks one at a time.
+//!
+//! The main thread computes ([`compute`]); one I/O thread ([`io`]) holds the lease and speaks with Redis.
+//! They share the [`handover`]. What a task passes, in order: [`steps`] claims its message, [`prepare`]
+//! reads it, [`fetch`] gets arguments that stand in a blob, [`compute`] runs it, [`ending`] says what
+//! its outcome means, [`steps`] settles it. Besides, [`lease`] renews, [`doorbell`] waits for work,
+//! [`watch`] enforces limits and gives back what would wait, [`drain`] listens to the supervisor.
+
+mod compute;
+mod doorbell;
+mod drain;
+mod ending;
+mod fetch;
+mod handover;
+mod inflight;
+mod io;
+mod lease;
+mod pace;
+mod panics;
+mod prepare;
+mod release;
+mod steps;
+#[cfg(test)]
+mod testing;
+mod upload;
+mod watch;
+pub(crate) mod wire;
+
+use std::sync::Arc;
+
+use handover::Handover;
+use tokio::sync::Notify;
 
 use crate::roles::{ConsumerStart, EXIT_BUG};
 
-/// Runs a consumer until it leaves; returns its exit code.
+/// Runs a consumer to its end and returns its exit code. To be called on the process's main thread,
+/// while there is no other.
 pub fn run(start: ConsumerStart) -> u8 {
-    let _ = start;
-    EXIT_BUG
+    let nudge = Arc::new(Notify::new());
+    let handover = Arc::new(Handover::new(Arc::clone(&nudge)));
+    let slot = start.slot;
+    let shared = Arc::clone(&handover);
+    let thread = std::thread::Builder::new().name("io".into()).spawn(move || io::run(start, shared, nudge));
+    match thread {
+        Ok(io) => {
+            compute::run(&handover, slot);
+            io.join().unwrap_or(EXIT_BUG)
+        }
+        Err(error) => {
+            tracing::error!(%error, "the I/O thread cannot be started: allow this user more processes (ulimit -u)");
+            EXIT_BUG
+        }
+    }
 }

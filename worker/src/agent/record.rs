@@ -1,0 +1,155 @@
+//! Publishes what this worker is and does: readers read, workers are never asked.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use gristmill_broker::BrokerError;
+use gristmill_shared::kernel::RegisteredKernel;
+use gristmill_shared::{KernelName, Kernels};
+use nix::unistd::getppid;
+use serde_json::json;
+
+use super::Agent;
+use crate::clock;
+use crate::slot::{Slot, SlotSnapshot, Slots};
+
+const EVERY: Duration = Duration::from_secs(2);
+const KERNELS_EVERY: Duration = Duration::from_secs(60);
+/// A worker that is gone is listed this long.
+const TTL: Duration = Duration::from_secs(10);
+
+/// Publishes for as long as the process lives.
+pub async fn publish(agent: Rc<Agent>) {
+    let started_at = time(clock::epoch_ms());
+    let mut kernels_at: Option<Instant> = None;
+    loop {
+        if kernels_at.is_none_or(|at| at.elapsed() >= KERNELS_EVERY) {
+            kernels_at = Some(Instant::now());
+            warn(publish_kernels(&agent).await);
+        }
+        let fields = fields(&agent, &started_at);
+        let worker = &agent.config.worker;
+        warn(agent.wire.call(async |conn| agent.broker.publish_worker(conn, worker, &fields, TTL).await).await);
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Takes the record away: the worker leaves.
+pub async fn withdraw(agent: &Agent) {
+    let gone = [("state".to_owned(), "gone".to_owned())];
+    let worker = &agent.config.worker;
+    let ttl = Duration::from_millis(1);
+    warn(agent.wire.call(async |conn| agent.broker.publish_worker(conn, worker, &gone, ttl).await).await);
+}
+
+fn warn(published: Result<(), BrokerError>) {
+    if let Err(error) = published {
+        tracing::warn!("the worker's record cannot be published: {error}");
+    }
+}
+
+async fn publish_kernels(agent: &Agent) -> Result<(), BrokerError> {
+    let kernels: Vec<_> = agent
+        .kernels
+        .iter()
+        .filter_map(|kernel| Some((KernelName::new(kernel.name).ok()?, describe(kernel))))
+        .collect();
+    agent.wire.call(async |conn| agent.broker.publish_kernels(conn, &kernels).await).await
+}
+
+/// A kernel as JSON, for `gristmill kernels` and for clients that check arguments.
+fn describe(kernel: &RegisteredKernel) -> String {
+    let ms = |duration: Option<Duration>| duration.map(|duration| duration.as_millis() as u64);
+    let options = json!({
+        "retries": kernel.options.retries,
+        "backoff_ms": ms(kernel.options.backoff),
+        "backoff_max_ms": ms(kernel.options.backoff_max),
+        "time_limit_ms": ms(kernel.options.time_limit),
+    });
+    json!({ "doc": kernel.doc, "args_schema": (kernel.args_schema)(), "options": options }).to_string()
+}
+
+fn fields(agent: &Agent, started_at: &str) -> Vec<(String, String)> {
+    let config = &agent.config;
+    let queues: Vec<_> = config.queues.iter().map(ToString::to_string).collect();
+    let mut fields = vec![
+        ("host", config.host.clone()),
+        ("pid", getppid().to_string()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("consumers", config.consumers.to_string()),
+        ("queues", queues.join(",")),
+        ("started_at", started_at.to_owned()),
+        ("updated_at", time(clock::epoch_ms())),
+    ];
+    fields.extend(totals(agent.slots));
+    let mut fields: Vec<_> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    for (place, slot) in agent.slots.iter().enumerate() {
+        fields.push((format!("consumer.{place}"), consumer(&slot.snapshot(), &agent.kernels)));
+    }
+    fields
+}
+
+fn totals(slots: Slots) -> [(&'static str, String); 5] {
+    let sum = |count: fn(&Slot) -> u64| slots.iter().map(count).sum::<u64>().to_string();
+    [
+        ("succeeded", sum(|slot| slot.counters().succeeded.load(Relaxed))),
+        ("failed", sum(|slot| slot.counters().failed.load(Relaxed))),
+        ("busy_ms", sum(|slot| slot.counters().busy_us.load(Relaxed) / 1_000)),
+        ("claimed", sum(|slot| slot.counters().claimed.load(Relaxed))),
+        ("calls", sum(|slot| slot.counters().calls.load(Relaxed))),
+    ]
+}
+
+/// One consumer in one line, `key=value` where something has a value.
+fn consumer(slot: &SlotSnapshot, kernels: &Kernels) -> String {
+    let mut line = slot.consumer.to_string();
+    match &slot.task {
+        Some(task) => {
+            let kernel = kernels.iter().nth(task.kernel as usize).map_or("?", |kernel| kernel.name);
+            let (state, at) = (if slot.ended { "ending" } else { "running" }, time(task.started_at_ms));
+            line += &format!(" {state} task={} kernel={kernel} started_at={at} run_ms={}", task.task, task.run_ms);
+        }
+        None if slot.joined => line += " idle",
+        None => line += " starting",
+    }
+    if slot.leaving != crate::slot::Leaving::None {
+        line += &format!(" leaving={}", slot.leaving.as_str());
+    }
+    if let Some(progress) = &slot.progress {
+        line += &format!(" progress={progress}");
+    }
+    line
+}
+
+/// RFC 3339, UTC.
+fn time(epoch_ms: u64) -> String {
+    i64::try_from(epoch_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(String::new, |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slot::Begin;
+    use gristmill_shared::{BatchId, ConsumerId};
+
+    #[test]
+    fn a_consumer_is_one_readable_line() {
+        let slot = Slot::default();
+        let id = ConsumerId::new();
+        slot.reset(id);
+        let kernels = Kernels::default();
+        assert_eq!(consumer(&slot.snapshot(), &kernels), format!("{id} starting"));
+        slot.set_joined();
+        assert_eq!(consumer(&slot.snapshot(), &kernels), format!("{id} idle"));
+        let task = BatchId::new().task(3);
+        assert!(slot.begin(&Begin { position: 0, item: 0, task, kernel: 9, time_limit: None }));
+        slot.note_progress("half way");
+        let line = consumer(&slot.snapshot(), &kernels);
+        assert!(line.starts_with(&format!("{id} running task={task} kernel=? started_at=20")), "{line}");
+        assert!(line.ends_with("progress=half way"), "{line}");
+    }
+}

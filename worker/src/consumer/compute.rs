@@ -1,0 +1,67 @@
+//! The compute loop, on the process's main thread: it takes prepared items, runs kernels, and knows
+//! nothing of Redis.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use gristmill_shared::{KernelError, TaskContext, events};
+
+use super::handover::{Ended, Handover, Item};
+use super::panics;
+use crate::slot::{Begin, SlotRef};
+
+/// Computes until the I/O thread says that it is over.
+pub fn run(handover: &Handover, slot: SlotRef) {
+    panics::install_hook();
+    let mut ended = None;
+    while let Some(item) = handover.next(ended.take(), |item| begin(slot, item)) {
+        ended = Some(compute(handover, slot, &item));
+    }
+}
+
+fn begin(slot: SlotRef, item: &Item) -> bool {
+    let job = &item.job;
+    slot.begin(&Begin {
+        position: job.position,
+        item: item.item,
+        task: task(item),
+        kernel: job.place,
+        time_limit: job.time_limit,
+    })
+}
+
+fn task(item: &Item) -> gristmill_shared::TaskId {
+    item.job.header.batch.task(item.job.header.first + u64::from(item.item))
+}
+
+fn compute(handover: &Handover, slot: SlotRef, item: &Item) -> Ended {
+    let job = &item.job;
+    let (task, attempt) = (task(item), job.header.attempt);
+    tracing::debug!(event = events::TASK_STARTED, %task, kernel = job.kernel.name, attempt, "task started");
+    let context =
+        TaskContext::new(task, attempt, Arc::clone(&handover.stop), Arc::new(move |note| slot.note_progress(note)));
+    let args: &[u8] = job.args.get(item.item as usize).map_or(&[], |args| args.as_slice());
+    let began = Instant::now();
+    // A kernel that panics leaves nothing of ours half done: it owns its arguments and its output.
+    let result = catch_unwind(AssertUnwindSafe(|| (job.kernel.run)(&context, args)))
+        .unwrap_or_else(|payload| Err(KernelError::new(panics::text(payload.as_ref()))));
+    let run = began.elapsed();
+    if !slot.finish(job.position, item.item) {
+        wait_for_the_end();
+    }
+    let counters = slot.counters();
+    counters.busy_us.fetch_add(run.as_micros() as u64, Relaxed);
+    let outcome = if result.is_ok() { "succeeded" } else { "failed" };
+    if result.is_ok() { &counters.succeeded } else { &counters.failed }.fetch_add(1, Relaxed);
+    tracing::debug!(event = events::TASK_ENDED, %task, outcome, run_ms = run.as_millis() as u64, "task ended");
+    Ended { serial: job.serial, item: item.item, result, run, stopped: handover.stop.load(Relaxed) }
+}
+
+/// The I/O thread has ended this task and is about to kill the process.
+fn wait_for_the_end() -> ! {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,102 @@
+//! What is to be done with a message that was just claimed. Pure.
+
+use gristmill_broker::{ClaimFlag, ParkedList};
+use gristmill_shared::message::BODY_VERSION;
+use gristmill_shared::{KernelName, Kernels, Message, OutcomeKind};
+
+use super::inflight::{End, Fate, Held};
+
+/// Reads a claimed message as far as this worker can.
+pub fn prepare(serial: u64, message: Message, bytes: usize, flag: ClaimFlag, kernels: &Kernels) -> Held {
+    let (fate, fault) = fate(&message, kernels);
+    let first = message.header.first;
+    let mut held = Held::new(serial, message, fate, bytes);
+    // A cancelled or expired message ends without anybody looking at its kernel.
+    match flag {
+        ClaimFlag::Cancelled => held.end_unrun(&cancelled()),
+        ClaimFlag::Expired => held.end_unrun(&expired()),
+        ClaimFlag::SomeCancelled(indices) => {
+            for item in indices.iter().filter_map(|index| index.checked_sub(first)) {
+                held.end(u32::try_from(item).unwrap_or(u32::MAX), cancelled());
+            }
+        }
+        ClaimFlag::None => {}
+    }
+    if let Some(fault) = fault {
+        held.end_all(&End::Final(OutcomeKind::Failed, fault));
+    }
+    held
+}
+
+/// How a task ends that somebody cancelled.
+pub fn cancelled() -> End {
+    End::Final(OutcomeKind::Cancelled, "cancelled".to_owned())
+}
+
+fn expired() -> End {
+    End::Final(OutcomeKind::Expired, "expired before it was started".to_owned())
+}
+
+/// What to do, and what is wrong with the body, if something is.
+fn fate(message: &Message, kernels: &Kernels) -> (Fate, Option<String>) {
+    if message.header.version != BODY_VERSION {
+        return (Fate::Park(ParkedList::Version(message.header.version)), None);
+    }
+    let body = match message.read_body() {
+        Ok(body) => body,
+        Err(error) => return (Fate::Unreadable, Some(format!("the message cannot be read: {error}"))),
+    };
+    if let Some((place, kernel)) = kernels.iter().enumerate().find(|(_, kernel)| kernel.name == body.kernel) {
+        return (Fate::Run { kernel: *kernel, place: place as u32, body }, None);
+    }
+    match KernelName::new(body.kernel) {
+        Ok(name) => (Fate::Park(ParkedList::Kernel(name)), None),
+        Err(error) => (Fate::Unreadable, Some(format!("the message cannot be read: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{echo, message};
+    use super::*;
+
+    fn prepared(message: Message, flag: ClaimFlag, kernels: &Kernels) -> Held {
+        prepare(1, message, 100, flag, kernels)
+    }
+
+    fn known() -> Kernels {
+        Kernels::new(vec![echo()])
+    }
+
+    #[test]
+    fn a_known_kernel_runs_without_its_cancelled_items() {
+        let held = prepared(message(10, 4), ClaimFlag::SomeCancelled(vec![3, 11, 13, 99]), &known());
+        assert_eq!(held.skip(), [false, true, false, true]);
+        assert!(!held.is_over());
+    }
+
+    #[test]
+    fn unknown_kernels_and_versions_are_parked() {
+        let held = prepared(message(0, 2), ClaimFlag::None, &Kernels::new(vec![]));
+        assert!(held.is_over());
+        assert!(matches!(&held.fate, Fate::Park(ParkedList::Kernel(name)) if name.as_str() == "echo"));
+        let mut newer = message(0, 2);
+        newer.header.version = 9;
+        let held = prepared(newer.clone(), ClaimFlag::None, &known());
+        assert!(matches!(held.fate, Fate::Park(ParkedList::Version(9))));
+        let held = prepared(newer, ClaimFlag::Cancelled, &known());
+        assert_eq!(held.ends, [Some(cancelled()), Some(cancelled())], "cancelled comes first");
+        assert!(held.is_over() && matches!(held.fate, Fate::Unreadable));
+    }
+
+    #[test]
+    fn an_unreadable_body_fails_every_item() {
+        let mut bad = message(0, 2);
+        bad.body = vec![0xc1];
+        let held = prepared(bad, ClaimFlag::None, &known());
+        assert!(held.is_over());
+        assert!(
+            matches!(&held.ends[1], Some(End::Final(OutcomeKind::Failed, text)) if text.contains("cannot be read"))
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! The calls that carry `op`: claim, settle, release. One is outstanding at a time, so one task makes
+//! them all, and decides between two of them what comes next.
+
+use std::time::{Duration, Instant};
+
+use gristmill_broker::{BrokerError, Budget, Call, Claim, Claimed, Parked, ParkedList, Release, Sources};
+use gristmill_shared::defaults::SETTLE_OUTCOMES_MAX;
+use gristmill_shared::message::BODY_VERSION;
+use gristmill_shared::{KernelName, Message, OutcomeKind, events};
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::ending::{self, Note};
+use super::handover::{Ended, Glance};
+use super::inflight::End;
+use super::io::{Io, Mode};
+use super::pace::{self, Load};
+use super::{fetch, prepare, release, upload};
+use crate::slot::Leaving;
+
+/// How often the parked lists are looked at.
+const PARKED_EVERY: Duration = Duration::from_secs(5);
+/// After so many refusals in a row, one a second, a fresh process may do better.
+const REFUSALS_MAX: u32 = 30;
+
+enum Step {
+    GiveBack,
+    Settle,
+    Claim(Budget),
+    Leave,
+    Wait(Option<Instant>),
+}
+
+/// Works until the consumer has left in order.
+pub async fn work(io: &Io) {
+    let mut steps = Steps { io, op: 0, parked_at: None, stopped: None, breaks: io.wire.breaks(), refusals: 0 };
+    loop {
+        match steps.next() {
+            Step::GiveBack => steps.give_back().await,
+            Step::Settle => steps.settle().await,
+            Step::Claim(budget) => steps.claim(budget).await,
+            Step::Leave => return steps.leave().await,
+            Step::Wait(until) => steps.wait(until).await,
+        }
+    }
+}
+
+struct Steps<'a> {
+    io: &'a Io,
+    op: u64,
+    parked_at: Option<Instant>,
+    /// In this mode what had not begun was given back.
+    stopped: Option<Mode>,
+    breaks: u64,
+    /// Calls in a row that were refused.
+    refusals: u32,
+}
+
+impl Steps<'_> {
+    fn next(&mut self) -> Step {
+        let io = self.io;
+        let glance = io.handover.glance();
+        let mode = io.mode.get();
+        let working = mode == Mode::Working;
+        if io.give_back.take() || glance.capped || (!working && self.stopped != Some(mode)) {
+            self.stopped = Some(mode).filter(|_| !working);
+            return Step::GiveBack;
+        }
+        let dry = glance.running.is_none() && glance.unstarted == 0;
+        if !working || due(&glance, dry) {
+            collect(io);
+        }
+        let inflight = io.inflight.borrow();
+        if inflight.over_at_head() > 0 {
+            return Step::Settle;
+        }
+        if !working {
+            return if inflight.is_empty() { Step::Leave } else { Step::Wait(None) };
+        }
+        drop(inflight);
+        if self.breaks != io.wire.breaks() {
+            self.breaks = io.wire.breaks();
+            io.known_empty.set(false);
+        }
+        let load = self.load(&glance);
+        if load.messages == 0 && (!io.known_empty.get() || self.parked_due()) {
+            return Step::Claim(pace::budget(&load));
+        }
+        let idle = load.messages == 0;
+        if idle != io.idle.replace(idle) && idle {
+            io.idle_set.notify_one();
+        }
+        let flush = glance.ended_since.map(|since| since + pace::settle_after(glance.task_time));
+        Step::Wait(if idle { self.parked_at.map(|at| at + PARKED_EVERY) } else { flush })
+    }
+
+    fn load(&self, glance: &Glance) -> Load {
+        let inflight = self.io.inflight.borrow();
+        let waiting = inflight.iter().filter(|held| !held.handed_over && !held.is_over());
+        Load {
+            task_time: glance.task_time,
+            running_for: glance.running.map(|running| running.item_for),
+            unstarted: glance.unstarted + waiting.map(|held| u64::from(held.message.header.count)).sum::<u64>(),
+            messages: inflight.len(),
+            bytes: inflight.bytes(),
+        }
+    }
+
+    fn parked_due(&self) -> bool {
+        self.parked_at.is_none_or(|at| at.elapsed() >= PARKED_EVERY)
+    }
+
+    async fn wait(&self, until: Option<Instant>) {
+        let nudged = self.io.nudge.notified();
+        match until {
+            // Waiting for a nudge may be given up at any time: it is kept.
+            Some(until) => drop(tokio::time::timeout_at(until.into(), nudged).await),
+            None => nudged.await,
+        }
+        self.io.idle.set(false);
+    }
+
+    /// The queues, and now and then what is parked there and can be run here.
+    fn sources(&mut self) -> Sources {
+        let config = &self.io.config;
+        let mut parked = Vec::new();
+        if self.parked_due() {
+            self.parked_at = Some(Instant::now());
+            let names = self.io.kernels.iter().filter_map(|kernel| KernelName::new(kernel.name).ok());
+            let mut lists: Vec<_> = names.map(ParkedList::Kernel).collect();
+            lists.push(ParkedList::Version(BODY_VERSION));
+            for queue in &config.queues {
+                parked.extend(lists.iter().map(|list| Parked { queue: queue.clone(), list: list.clone() }));
+            }
+        }
+        Sources { queues: config.queues.clone(), parked }
+    }
+
+    /// The next call. Its number counts only when it was answered: after an error it is used again.
+    fn call(&self) -> Call {
+        Call { consumer: self.io.consumer, op: self.op + 1, lease: self.io.config.lease }
+    }
+
+    async fn claim(&mut self, budget: Budget) {
+        let (io, call, sources) = (self.io, self.call(), self.sources());
+        io.idle.set(false);
+        let answer = io.wire.call(async |conn| io.broker.claim(conn, &call, &sources, budget).await).await;
+        match answer {
+            Ok(claim) => self.answered(claim, 0, None, budget),
+            Err(error) => self.refused(&error).await,
+        }
+    }
+
+    async fn settle(&mut self) {
+        let io = self.io;
+        let take = {
+            let inflight = io.inflight.borrow();
+            ending::fitting(inflight.head(inflight.over_at_head()))
+        };
+        upload::upload(io, take).await;
+        let planned = {
+            let inflight = io.inflight.borrow();
+            ending::settlement(inflight.head(take), io.redis_now_ms(), jitter)
+        };
+        let (settlement, notes) = match planned {
+            Ok(planned) => planned,
+            Err(error) => io.bug(&format!("outcomes cannot be written: {error}")),
+        };
+        let working = io.mode.get() == Mode::Working;
+        let (budget, sources) = if working {
+            let mut load = self.load(&io.handover.glance());
+            load.messages -= take;
+            (pace::budget(&load), self.sources())
+        } else {
+            (Budget::NONE, Sources { queues: io.config.queues.clone(), parked: Vec::new() })
+        };
+        let call = self.call();
+        let answer =
+            io.wire.call(async |conn| io.broker.settle(conn, &call, &settlement, &sources, budget).await).await;
+        match answer {
+            Ok(claim) => {
+                log_settled(io, take, &notes);
+                self.answered(claim, take, None, budget);
+            }
+            Err(error) => self.refused(&error).await,
+        }
+    }
+
+    /// Gives back what has not begun. First the compute thread is stopped from beginning it.
+    async fn give_back(&mut self) {
+        let io = self.io;
+        let cut = io.handover.cut();
+        collect(io);
+        let cut = match io.mode.get() {
+            Mode::Ending { returned: Some(returned), .. } => Some(returned),
+            _ => cut,
+        };
+        let planned = {
+            let inflight = io.inflight.borrow();
+            let begun = cut.and_then(|cut| {
+                let index = inflight.iter().position(|held| held.serial == cut.serial)?;
+                Some((index, cut.item))
+            });
+            // Nothing has begun: everything goes back that has not ended.
+            let (index, item) = begun.unwrap_or_else(|| (inflight.over_at_head(), 0));
+            release::release(&inflight, inflight.base() + index as u64, item, io.live.get())
+        };
+        let what = match planned {
+            Ok(Some(what)) => what,
+            Ok(None) => return,
+            Err(error) => io.bug(&format!("a message cannot be cut: {error}")),
+        };
+        let call = self.call();
+        loop {
+            match io.wire.call(async |conn| io.broker.release(conn, &call, &what).await).await {
+                Ok(claim) => return self.released(claim, what),
+                // What was cut off can only go back: there is no way but to try again.
+                Err(error) => self.refused(&error).await,
+            }
+        }
+    }
+
+    fn released(&mut self, claim: Claim, what: Release) {
+        let messages = self.io.inflight.borrow().end().saturating_sub(what.from) + what.rests.len() as u64;
+        tracing::debug!(event = events::MESSAGES_RELEASED, consumer = %self.io.consumer, messages, "given back");
+        self.answered(claim, 0, Some(what), Budget::NONE);
+    }
+
+    /// Takes in the answer to a call: first what it did, then what it brought.
+    fn answered(&mut self, claim: Claim, settled: usize, released: Option<Release>, budget: Budget) {
+        let io = self.io;
+        let Claim::Done(claimed) = claim else { io.lease_lost() };
+        self.op += 1;
+        self.refusals = 0;
+        io.slot.set_joined();
+        {
+            let mut inflight = io.inflight.borrow_mut();
+            inflight.settled(settled);
+            if let Some(what) = released {
+                inflight.released(what.from, what.started);
+            }
+            if claimed.settled != inflight.base() {
+                let (theirs, ours) = (claimed.settled, inflight.base());
+                drop(inflight);
+                io.bug(&format!("Redis counts {theirs} settled messages of this consumer, it counts {ours} itself"));
+            }
+        }
+        if budget.messages > 0 {
+            io.known_empty.set(claimed.messages.is_empty() && !claimed.replayed);
+        }
+        take_in(io, claimed);
+        fetch::hand_over(io);
+    }
+
+    /// An error reply: nothing was written, and the number of the call is still free.
+    async fn refused(&mut self, error: &BrokerError) {
+        self.refusals += 1;
+        if self.refusals > REFUSALS_MAX {
+            self.io.bug(&format!("Redis refuses again and again: {error}"));
+        }
+        tracing::error!(consumer = %self.io.consumer, "a call was refused and is tried again: {error}");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    async fn leave(&mut self) {
+        let io = self.io;
+        let left = io.wire.call(async |conn| io.broker.leave(conn, io.consumer).await).await;
+        if let Err(error) = left {
+            tracing::warn!(consumer = %io.consumer, "could not give the lease up, it will expire: {error}");
+        }
+        match io.mode.get() {
+            Mode::Ending { why, .. } => {
+                io.slot.leave(why);
+                tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, why = why.as_str(), "consumer left");
+                io.end_process()
+            }
+            _ => io.slot.leave(Leaving::Drain),
+        }
+        tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, "consumer left");
+    }
+}
+
+/// Whether what has ended should be settled now.
+fn due(glance: &Glance, dry: bool) -> bool {
+    let waited = glance.ended_since.is_some_and(|since| since.elapsed() >= pace::settle_after(glance.task_time));
+    glance.ended > 0 && (dry || waited || glance.ended >= SETTLE_OUTCOMES_MAX)
+}
+
+/// Moves what the compute thread has ended into the books.
+pub fn collect(io: &Io) {
+    let mut inflight = io.inflight.borrow_mut();
+    for ended in io.handover.take_ended() {
+        if let Some(held) = inflight.by_serial(ended.serial) {
+            held.end(ended.item, end_of(ended));
+        }
+    }
+}
+
+fn end_of(ended: Ended) -> End {
+    match ended.result {
+        Ok(output) => upload::checked(output),
+        Err(_) if ended.stopped => prepare::cancelled(),
+        Err(error) => End::Attempt(OutcomeKind::Failed, error),
+    }
+}
+
+/// Appends claimed messages. After a replay, those that are known already are passed over.
+fn take_in(io: &Io, claimed: Claimed) {
+    let mut inflight = io.inflight.borrow_mut();
+    for (position, message) in (claimed.base..).zip(claimed.messages) {
+        if position < inflight.end() {
+            continue;
+        }
+        let bytes = message.bytes.len();
+        let parsed = match Message::parse(&message.bytes) {
+            Ok(parsed) if position == inflight.end() => parsed,
+            Ok(_) => io.bug("a claim left out a message"),
+            Err(error) => io.bug(&format!("a claimed message has no readable header: {error}")),
+        };
+        let (task, count) = (parsed.task(0), parsed.header.count);
+        tracing::debug!(event = events::MESSAGE_CLAIMED, %task, count, consumer = %io.consumer, position, "claimed");
+        io.slot.counters().claimed.fetch_add(1, Relaxed);
+        let serial = inflight.next_serial();
+        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels));
+    }
+}
+
+fn log_settled(io: &Io, take: usize, notes: &[Note]) {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for held in io.inflight.borrow().head(take) {
+            let (task, count) = (held.message.task(0), held.message.header.count);
+            tracing::debug!(event = events::MESSAGE_SETTLED, %task, count, consumer = %io.consumer, "settled");
+        }
+    }
+    for note in notes {
+        match note {
+            Note::Retried { task, attempt, delay } => {
+                let delay_ms = delay.as_millis() as u64;
+                tracing::info!(event = events::TASK_RETRIED, %task, attempt, delay_ms, "task will be tried again");
+            }
+            Note::Buried { task, kind, text } => {
+                tracing::warn!(event = events::TASK_BURIED, %task, outcome = kind.as_str(), "task is dead: {text}");
+            }
+            Note::Parked { task, list } => {
+                tracing::warn!(event = events::MESSAGE_PARKED, %task, kernel = list, "message parked: unknown here");
+            }
+        }
+    }
+}
+
+/// A number from 0 to 1, from the random bits of a fresh id.
+fn jitter() -> f64 {
+    let (_, low) = gristmill_shared::ConsumerId::new().halves();
+    (low & 0xffff_ffff) as f64 / f64::from(u32::MAX)
+}

@@ -1,0 +1,108 @@
+//! Looks at what runs, 40 times a second while something does: time limits, cancels that are not
+//! obeyed, the end of a drain's grace, and tasks that keep others waiting.
+
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use gristmill_shared::{KernelError, OutcomeKind};
+use nix::sys::resource::{UsageWho, getrusage};
+
+use super::handover::{Cut, Running};
+use super::inflight::{End, Fate};
+use super::io::{Io, Mode};
+use super::lease::STOP_GRACE;
+use super::{fetch, prepare};
+use crate::slot::Leaving;
+
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Nothing waits longer than this behind what runs.
+const LONG: Duration = Duration::from_millis(100);
+
+/// Watches for as long as the process lives.
+pub async fn watch(io: Rc<Io>) {
+    let mut stopping: Option<(u64, u32, Instant)> = None;
+    loop {
+        if io.inflight.borrow().is_empty() && io.mode.get() == Mode::Working {
+            io.busy.notified().await;
+        }
+        let glance = io.handover.glance();
+        let Some(running) = glance.running else {
+            tokio::time::sleep(if io.inflight.borrow().is_empty() { IDLE_LOOK_EVERY } else { LOOK_EVERY }).await;
+            continue;
+        };
+        if running.message_for >= LONG && waits_behind(&io, &running) && io.mode.get() == Mode::Working {
+            io.give_back.set(true);
+            io.nudge.notify_one();
+        }
+        note_memory(&io);
+        if !matches!(io.mode.get(), Mode::Ending { .. }) {
+            enforce(&io, &running, &mut stopping);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Whether anything in flight has to wait for what runs.
+fn waits_behind(io: &Io, running: &Running) -> bool {
+    let inflight = io.inflight.borrow();
+    if io.handover.glance().unstarted > 0 {
+        return true;
+    }
+    let behind = inflight.end().saturating_sub(running.position + 1);
+    behind > 0
+}
+
+fn note_memory(io: &Io) {
+    if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
+        io.slot.note_rss(usage.max_rss().max(0) as u64 * 1024);
+    }
+}
+
+fn enforce(io: &Io, running: &Running, stopping: &mut Option<(u64, u32, Instant)>) {
+    if let Some(limit) = time_limit(io, running.serial)
+        && running.item_for >= limit
+    {
+        let text = format!("ran longer than its time limit of {limit:?}");
+        return settle_as(io, running, Leaving::TimeLimit, End::Attempt(OutcomeKind::TimedOut, KernelError::new(text)));
+    }
+    if io.handover.stop.load(Relaxed) {
+        let (serial, item, since) = *stopping.get_or_insert((running.serial, running.item, Instant::now()));
+        if (serial, item) != (running.serial, running.item) {
+            *stopping = Some((running.serial, running.item, Instant::now()));
+        } else if since.elapsed() >= STOP_GRACE {
+            return settle_as(io, running, Leaving::Cancelled, prepare::cancelled());
+        }
+    } else {
+        *stopping = None;
+    }
+    if io.drain_by.get().is_some_and(|by| by <= Instant::now()) && io.slot.end(running.position, running.item) {
+        let returned = Some(Cut { serial: running.serial, item: running.item });
+        end(io, Mode::Ending { why: Leaving::Drain, returned });
+    }
+}
+
+fn time_limit(io: &Io, serial: u64) -> Option<Duration> {
+    let mut inflight = io.inflight.borrow_mut();
+    match &inflight.by_serial(serial)?.fate {
+        Fate::Run { kernel, body, .. } => fetch::time_limit(kernel.options, &body.options),
+        _ => None,
+    }
+}
+
+/// Ends the running task, if it has not just ended by itself.
+fn settle_as(io: &Io, running: &Running, why: Leaving, outcome: End) {
+    if !io.slot.end(running.position, running.item) {
+        return;
+    }
+    if let Some(held) = io.inflight.borrow_mut().by_serial(running.serial) {
+        held.end(running.item, outcome);
+    }
+    end(io, Mode::Ending { why, returned: None });
+}
+
+fn end(io: &Io, mode: Mode) {
+    io.mode.set(mode);
+    io.nudge.notify_one();
+}
