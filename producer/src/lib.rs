@@ -1,1 +1,48 @@
-//! placeholder
+//! The client library of Gristmill, a distributed task queue for CPU-bound work.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), gristmill::TaskError> {
+//! use gristmill::Client;
+//!
+//! gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
+//!
+//! let client = Client::connect("redis://127.0.0.1").await?;
+//! let one: f64 = client.submit(sum_sqrt, 1_000_000).await?.result().await?;
+//! let all: Vec<f64> = client.map(sum_sqrt, vec![1_000_000; 4]).await?.collect().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Client::submit`] sends one task and gives a [`Handle`]; [`Client::map`] streams many through a bounded
+//! window and gives a [`MapHandle`]. Both are exactly-once under lost connections: a call whose answer was
+//! lost is repeated identically.
+
+mod builder;
+mod calls;
+mod client;
+mod collect;
+mod error;
+mod handle;
+mod history;
+mod inspect;
+mod map;
+mod memory;
+mod options;
+mod pack;
+mod sender;
+mod submit;
+
+pub use builder::ClientBuilder;
+pub use client::Client;
+pub use error::{ClientError, TaskError, TaskFailure};
+pub use handle::{Handle, Results};
+pub use inspect::WorkerRecord;
+pub use map::{MapHandle, Unordered};
+pub use options::SubmitOptions;
+
+pub use gristmill_broker::{BatchRecord, BatchState, Cancelled, KernelRecord, QueueStats};
+pub use gristmill_shared as shared;
+pub use gristmill_shared::{
+    BatchId, Bytes, Certificate, Kernel, KernelError, KernelName, Lane, Namespace, OutcomeKind, QueueName, TaskContext,
+    TaskId, kernel, kernels, remote_kernel,
+};

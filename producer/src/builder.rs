@@ -1,0 +1,102 @@
+//! How a client comes into being.
+
+use std::time::Duration;
+
+use deadpool_redis::{Manager, Pool};
+use gristmill_shared::connection::{ConnectionError, Endpoint, Timeouts};
+use gristmill_shared::{Namespace, QueueName, defaults};
+
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// Connections of one client: a few calls at a time, whatever the number of callers.
+const POOL_SIZE: usize = 8;
+/// How long a call is repeated after a connection was lost.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a client is made of. `Client::builder().endpoint("redis://…").connect().await`.
+#[derive(Debug, Clone)]
+pub struct ClientBuilder {
+    pub(crate) url: String,
+    pub(crate) namespace: String,
+    pub(crate) queue: String,
+    pub(crate) reach: Duration,
+    pub(crate) patience: Duration,
+    pub(crate) timeouts: Timeouts,
+}
+
+impl Default for ClientBuilder {
+    fn default() -> Self {
+        Self {
+            url: defaults::REDIS_URL.into(),
+            namespace: defaults::NAMESPACE.into(),
+            queue: defaults::QUEUE.into(),
+            reach: defaults::CLI_REACH,
+            patience: PATIENCE,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+impl ClientBuilder {
+    /// Where Redis is: `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
+    #[must_use]
+    pub fn endpoint(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
+    }
+
+    /// The namespace of the deployment (default `gm`).
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The queue of submissions that name none (default `default`).
+    #[must_use]
+    pub fn queue(mut self, queue: impl Into<String>) -> Self {
+        self.queue = queue.into();
+        self
+    }
+
+    /// How long to try for a first connection (default 5 s).
+    #[must_use]
+    pub fn reach(mut self, reach: Duration) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// How long a call is repeated after a connection was lost (default 60 s).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// How long to wait for one connection, and for one answer.
+    #[must_use]
+    pub fn timeouts(mut self, timeouts: Timeouts) -> Self {
+        self.timeouts = timeouts;
+        self
+    }
+
+    /// Connects, and sees that this Redis will do.
+    pub async fn connect(self) -> Result<Client, ClientError> {
+        let endpoint = Endpoint::parse(&self.url)?;
+        let namespace = Namespace::new(&*self.namespace)?;
+        let queue = QueueName::new(&*self.queue)?;
+        let pool = pool(&endpoint, &self.timeouts)?;
+        Client::start(self, endpoint, namespace, queue, pool).await
+    }
+}
+
+/// Without a configuration of its own the pool would keep the Redis crate's response timeout of 500 ms.
+fn pool(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Pool, ClientError> {
+    let manager = Manager::new_with_config(endpoint.connection_info(timeouts), timeouts.config())
+        .map_err(|error| ConnectionError::of(endpoint, &error))?;
+    Pool::builder(manager)
+        .max_size(POOL_SIZE)
+        .build()
+        .map_err(|error| ClientError::Invalid(format!("the connection pool cannot be built: {error}")))
+}

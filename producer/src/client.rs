@@ -1,0 +1,156 @@
+//! The client: one per process is enough, cheap to clone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use deadpool_redis::Pool;
+use gristmill_broker::{Broker, Cancelled, ServerInfo};
+use gristmill_shared::connection::{Endpoint, Link};
+use gristmill_shared::results::{Collector, Hub};
+use gristmill_shared::{BatchId, Keys, Namespace, QueueName, TaskId};
+
+use crate::builder::ClientBuilder;
+use crate::calls::{Attempts, call};
+use crate::error::ClientError;
+use crate::memory::MemoryGuard;
+
+/// Submits tasks, and collects, cancels and watches what was submitted.
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    endpoint: Endpoint,
+    queue: QueueName,
+    pool: Pool,
+    broker: Broker,
+    collector: Collector,
+    patience: Duration,
+    memory: MemoryGuard,
+    clock: Clock,
+}
+
+/// The clock of Redis, so that a producer whose own clock is wrong sets no wrong expiry.
+struct Clock {
+    redis_ms: u64,
+    seen: Instant,
+}
+
+impl Client {
+    /// Connects to a Redis, with the defaults for everything else.
+    pub async fn connect(url: impl Into<String>) -> Result<Self, ClientError> {
+        Self::builder().endpoint(url).connect().await
+    }
+
+    /// A client with other settings.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    pub(crate) async fn start(
+        settings: ClientBuilder,
+        endpoint: Endpoint,
+        namespace: Namespace,
+        queue: QueueName,
+        pool: Pool,
+    ) -> Result<Self, ClientError> {
+        let broker = Broker::new(&namespace);
+        let keys = broker.keys().clone();
+        let hub = Hub::new(endpoint.clone(), settings.timeouts, keys.clone());
+        let link = Link::new(endpoint.clone(), settings.timeouts);
+        let mut inner = Inner {
+            endpoint,
+            queue,
+            pool,
+            broker,
+            collector: Collector::new(link, keys, hub).patience(settings.patience),
+            patience: settings.reach,
+            memory: MemoryGuard::default(),
+            clock: Clock { redis_ms: now_ms(), seen: Instant::now() },
+        };
+        inner.clock = inner.look_at_server().await?;
+        inner.patience = settings.patience;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Where its Redis is; printing it shows no password.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.inner.endpoint
+    }
+
+    /// The queue of submissions that name none.
+    pub fn queue(&self) -> &QueueName {
+        &self.inner.queue
+    }
+
+    /// The keys of the deployment.
+    pub fn keys(&self) -> &Keys {
+        self.inner.broker.keys()
+    }
+
+    /// Cancels a batch: what has not started will not, and what runs is asked to end.
+    pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.cancel(connection, batch, None)))
+    }
+
+    /// Cancels one task of a batch.
+    pub async fn cancel_task(&self, task: TaskId) -> Result<Cancelled, ClientError> {
+        let broker = self.broker();
+        let indices = [task.index];
+        Ok(call!(self, connection => broker.cancel(connection, task.batch, Some(&indices))))
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.inner.broker
+    }
+
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.inner.collector
+    }
+
+    pub(crate) fn attempts(&self) -> Attempts<'_> {
+        self.inner.attempts()
+    }
+
+    /// Epoch ms by the clock of Redis.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.inner.clock.redis_ms + self.inner.clock.seen.elapsed().as_millis() as u64
+    }
+
+    /// Refuses while Redis is near its memory limit; asks it at most once a second.
+    pub(crate) async fn check_memory(&self) -> Result<(), ClientError> {
+        let guard = &self.inner.memory;
+        if guard.is_due() {
+            let broker = self.broker();
+            guard.see(&call!(self, connection => broker.server_info(connection)));
+        }
+        guard.refusal().map_or(Ok(()), |reason| Err(ClientError::MemoryLimit(reason)))
+    }
+}
+
+impl Inner {
+    fn attempts(&self) -> Attempts<'_> {
+        Attempts::new(&self.pool, &self.endpoint, self.patience)
+    }
+
+    /// Sees that Redis is new enough, and reads its memory and its clock.
+    async fn look_at_server(&self) -> Result<Clock, ClientError> {
+        let broker = &self.broker;
+        let info = call!(self, connection => broker.server_info(connection));
+        if !info.is_supported() {
+            let ((major, minor, patch), (floor_major, floor_minor, _)) = (info.version, ServerInfo::FLOOR);
+            let reason =
+                format!("it is version {major}.{minor}.{patch}, and at least {floor_major}.{floor_minor} is needed");
+            return Err(ClientError::Refused { endpoint: self.endpoint.to_string(), reason });
+        }
+        self.memory.see(&info);
+        let redis_ms = call!(self, connection => broker.redis_time_ms(connection));
+        Ok(Clock { redis_ms, seen: Instant::now() })
+    }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

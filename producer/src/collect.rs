@@ -1,0 +1,68 @@
+//! From what the collector tells to what a caller gets.
+
+use gristmill_shared::codec::CodecError;
+use gristmill_shared::connection::Endpoint;
+use gristmill_shared::results::{Collected, ResultsError};
+use gristmill_shared::{Outcome, TaskId};
+
+use crate::client::Client;
+use crate::error::{ClientError, TaskError, TaskFailure};
+
+/// The MessagePack of an output, or why there is none.
+pub(crate) type Output = Result<Vec<u8>, TaskError>;
+
+/// For callers who want the MessagePack itself.
+pub(crate) fn decode_raw(bytes: Vec<u8>) -> Result<Vec<u8>, CodecError> {
+    Ok(bytes)
+}
+
+/// What a caller gets of a task that has ended.
+pub(crate) fn output(task: TaskId, collected: Collected) -> Output {
+    match collected {
+        Collected::Outcome(Outcome::Value(bytes)) => Ok(bytes),
+        // The collector reads blobs; a reference that it leaves is as good as gone.
+        Collected::Outcome(Outcome::Blob(_)) => Err(TaskError::OutputGone(task)),
+        Collected::Outcome(Outcome::Bad(kind, failure)) => Err(TaskError::Ended(TaskFailure {
+            task,
+            kind,
+            message: failure.message,
+            attempt: failure.attempt,
+            certificate: failure.certificate.map(Box::new),
+        })),
+        Collected::Delivered => Err(TaskError::Delivered(task)),
+    }
+}
+
+impl Client {
+    /// One item of a collector's stream; an error that concerns no single task ends the stream.
+    pub(crate) fn item(
+        &self,
+        batch: gristmill_shared::BatchId,
+        item: Result<(u64, Collected), ResultsError>,
+    ) -> Result<(u64, Output), ClientError> {
+        match item {
+            Ok((index, collected)) => Ok((index, output(batch.task(index), collected))),
+            Err(error) => match error.task() {
+                Some(task) => Ok((task.index, Err(task_error(task, error)))),
+                None => Err(client_error(self.endpoint(), error)),
+            },
+        }
+    }
+}
+
+fn task_error(task: TaskId, error: ResultsError) -> TaskError {
+    match error {
+        ResultsError::BlobGone(_) => TaskError::OutputGone(task),
+        other => TaskError::Output { task, reason: other.to_string() },
+    }
+}
+
+pub(crate) fn client_error(endpoint: &Endpoint, error: ResultsError) -> ClientError {
+    match error {
+        ResultsError::Connection(error) => error.into(),
+        ResultsError::Redis(error) => ClientError::of(endpoint, error.into()),
+        ResultsError::NoSuchBatch(batch) => ClientError::NoSuchBatch(batch),
+        ResultsError::Expired { batch, missing } => ClientError::ResultsExpired { batch, missing },
+        other => ClientError::Invalid(other.to_string()),
+    }
+}

@@ -1,0 +1,184 @@
+//! Errors for people: what is wrong, which value, what to do.
+
+use gristmill_broker::BrokerError;
+use gristmill_shared::codec::CodecError;
+use gristmill_shared::connection::{ConnectionError, Endpoint};
+use gristmill_shared::names::NameError;
+use gristmill_shared::{BatchId, Certificate, OutcomeKind, TaskId};
+
+/// The client could not do its part.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// There is no connection to Redis.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// Redis answered, but cannot work for us: it is too old, or holds keys of a wrong type.
+    #[error("Redis at {endpoint} refuses: {reason}")]
+    Refused {
+        /// Which Redis, without the password.
+        endpoint: String,
+        /// What it says.
+        reason: String,
+    },
+    /// The queue is at its depth limit.
+    #[error(
+        "the queue {queue:?} is full: {depth} messages wait and {limit} are allowed; start more workers or try later"
+    )]
+    QueueFull {
+        /// Which queue.
+        queue: String,
+        /// Messages that wait in it.
+        depth: u64,
+        /// How many may.
+        limit: u64,
+    },
+    /// Redis is near its memory limit.
+    #[error("Redis is near its memory limit ({0}); let workers drain the queues, or raise maxmemory")]
+    MemoryLimit(String),
+    /// A large argument is no longer in Redis.
+    #[error("the blob {0} is gone from Redis although its batch is open; submit the batch again")]
+    BlobGone(String),
+    /// There is no such batch.
+    #[error("there is no batch {0}: the id is wrong, or its results have expired")]
+    NoSuchBatch(BatchId),
+    /// The batch finished, but some of its results are not there any more.
+    #[error("the results of {missing} tasks of the batch {batch} have expired")]
+    ResultsExpired {
+        /// The batch.
+        batch: BatchId,
+        /// How many.
+        missing: u64,
+    },
+    /// Redis no longer knows the batch.
+    #[error("the batch {0} is gone from Redis: it expired, or Redis lost its data; submit it again")]
+    BatchGone(BatchId),
+    /// The batch takes no more tasks.
+    #[error("the batch {0} was sealed by somebody else: it was cancelled, or taken for abandoned")]
+    BatchSealed(BatchId),
+    /// No such task in the batch.
+    #[error("there is no task {0}")]
+    NoSuchTask(TaskId),
+    /// A value could not be encoded or decoded.
+    #[error("{0}")]
+    Codec(String),
+    /// A name breaks its rule.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Something the caller passed cannot work.
+    #[error("{0}")]
+    Invalid(String),
+    /// A script refused a call that should be in order: a bug, or a foreign hand in the keys.
+    #[error("a script in Redis refused the call ({0}); please report it")]
+    Reply(String),
+    /// The background task that feeds the batch is gone.
+    #[error("the runtime which fed the batch {0} has ended")]
+    Stopped(BatchId),
+}
+
+impl From<CodecError> for ClientError {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error.to_string())
+    }
+}
+
+impl ClientError {
+    /// What an error of the broker means to the caller.
+    pub(crate) fn of(endpoint: &Endpoint, error: BrokerError) -> Self {
+        match error {
+            BrokerError::Redis(error) => ConnectionError::of(endpoint, &error).into(),
+            BrokerError::OutOfMemory => Self::MemoryLimit("it refuses writes".into()),
+            BrokerError::Codec(error) => error.into(),
+            BrokerError::Refused { script, what } => Self::Reply(format!("{script}: {what}")),
+            other => Self::Refused { endpoint: endpoint.to_string(), reason: other.to_string() },
+        }
+    }
+}
+
+/// How one task ended that did not succeed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("task {task} {}: {message}{}", verb(*kind), attempts(*attempt))]
+pub struct TaskFailure {
+    /// Which task.
+    pub task: TaskId,
+    /// How it ended.
+    pub kind: OutcomeKind,
+    /// Why.
+    pub message: String,
+    /// The attempt that ended it, from 1.
+    pub attempt: u16,
+    /// What is known of the death, where a process died.
+    pub certificate: Option<Box<Certificate>>,
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// The task ended, but not well.
+    #[error(transparent)]
+    Ended(#[from] TaskFailure),
+    /// The task's result was handed to another reader, who had it deleted.
+    #[error("the result of task {0} was delivered to another reader and deleted")]
+    Delivered(TaskId),
+    /// The output does not fit the type that the caller expects.
+    #[error("the output of task {task} is not what was expected: {reason}")]
+    Output {
+        /// Which task.
+        task: TaskId,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The output was too large for a message, and its blob is gone.
+    #[error("the output of task {0} is gone: its blob expired")]
+    OutputGone(TaskId),
+    /// The client could not do its part.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+}
+
+impl TaskError {
+    /// How the task ended, if it did.
+    pub fn kind(&self) -> Option<OutcomeKind> {
+        match self {
+            Self::Ended(failure) => Some(failure.kind),
+            _ => None,
+        }
+    }
+
+    /// Which task, where the error is about one.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Ended(TaskFailure { task, .. })
+            | Self::Delivered(task)
+            | Self::Output { task, .. }
+            | Self::OutputGone(task) => Some(*task),
+            Self::Client(_) => None,
+        }
+    }
+
+    /// The attempt that ended it, if it ended.
+    pub fn attempt(&self) -> Option<u16> {
+        match self {
+            Self::Ended(failure) => Some(failure.attempt),
+            _ => None,
+        }
+    }
+}
+
+fn verb(kind: OutcomeKind) -> &'static str {
+    match kind {
+        OutcomeKind::Succeeded => "succeeded",
+        OutcomeKind::Failed => "failed",
+        OutcomeKind::TimedOut => "timed out",
+        OutcomeKind::OutOfMemory => "ran out of memory",
+        OutcomeKind::Cancelled => "was cancelled",
+        OutcomeKind::Expired => "expired",
+        OutcomeKind::Crashed => "crashed",
+        OutcomeKind::Lost => "was lost",
+    }
+}
+
+fn attempts(attempt: u16) -> String {
+    if attempt > 1 { format!(" (attempt {attempt})") } else { String::new() }
+}

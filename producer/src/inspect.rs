@@ -1,0 +1,67 @@
+//! Looking at queues, kernels, workers and batches.
+
+use std::collections::BTreeMap;
+
+use gristmill_broker::{BatchRecord, KernelRecord, QueueStats};
+use gristmill_shared::{BatchId, QueueName};
+
+use crate::calls::call;
+use crate::client::Client;
+use crate::error::ClientError;
+
+/// What a living worker publishes of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Its id.
+    pub id: String,
+    /// Its fields, readable text.
+    pub fields: BTreeMap<String, String>,
+}
+
+impl Client {
+    /// Depths and counters of all known queues, by name.
+    pub async fn queues(&self) -> Result<Vec<QueueStats>, ClientError> {
+        let broker = self.broker();
+        let names = call!(self, connection => broker.queue_names(connection));
+        let mut queues = Vec::with_capacity(names.len());
+        for name in &names {
+            queues.push(self.queue_stats(name).await?);
+        }
+        Ok(queues)
+    }
+
+    /// Depths and counters of one queue; zeros for one that nobody used.
+    pub async fn queue_stats(&self, queue: &QueueName) -> Result<QueueStats, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.queue_stats(connection, queue)))
+    }
+
+    /// Kernels that workers offer, or offered within a week, by name.
+    pub async fn kernels(&self) -> Result<Vec<KernelRecord>, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.kernels(connection)))
+    }
+
+    /// Living workers, by id.
+    pub async fn workers(&self) -> Result<Vec<WorkerRecord>, ClientError> {
+        let broker = self.broker();
+        let workers = call!(self, connection => broker.workers(connection));
+        Ok(workers.into_iter().map(|(id, fields)| WorkerRecord { id, fields }).collect())
+    }
+
+    /// A batch; none if it never was, or is gone.
+    pub async fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.batch_record(connection, batch)))
+    }
+
+    /// Consumers that hold a lease.
+    pub(crate) async fn live_consumers(&self) -> Result<u64, ClientError> {
+        let key = self.keys().leases();
+        Ok(call!(self, connection => async { zcard(connection, &key).await }))
+    }
+}
+
+async fn zcard(connection: &mut deadpool_redis::Connection, key: &str) -> Result<u64, gristmill_broker::BrokerError> {
+    Ok(redis::cmd("ZCARD").arg(key).query_async(connection).await?)
+}

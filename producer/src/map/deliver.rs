@@ -1,0 +1,90 @@
+//! Delivers what ended: reads outcomes as they are settled, hands them on, and has them forgotten.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use gristmill_shared::BatchId;
+use gristmill_shared::results::CollectorStream;
+use tokio::sync::mpsc;
+
+use super::state::{Mode, Phase, Shared};
+use crate::calls::call;
+use crate::client::Client;
+use crate::collect::Output;
+use crate::error::ClientError;
+
+/// Outcomes that are handed on at once.
+const OUTCOMES: usize = 512;
+/// Runs whose results are deleted in one call.
+const FORGET_RUNS: usize = 256;
+
+/// What the handle receives.
+pub(super) enum Delivery {
+    Outcomes(Vec<(u64, Output)>),
+    Failed(ClientError),
+}
+
+pub(super) struct Deliverer {
+    pub client: Client,
+    pub batch: BatchId,
+    pub shared: Arc<Shared>,
+    pub to: mpsc::Sender<Delivery>,
+}
+
+impl Deliverer {
+    /// Delivers until the batch has finished.
+    pub async fn run(&self) -> Result<(), ClientError> {
+        let mut phase = self.shared.phase.subscribe();
+        // The sender lives in `shared`, so it cannot be gone; without a first call there is no batch to read.
+        if phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await.is_err() {
+            return Ok(());
+        }
+        let mut stream = self.client.collector().stream(self.batch).remember_runs();
+        let mut forgettable = Vec::new();
+        loop {
+            let outcomes = self.gather(&mut stream).await?;
+            let last = outcomes.is_empty();
+            let indices: Vec<u64> = outcomes.iter().map(|(index, _)| *index).collect();
+            // Waiting for the reader holds the measurement back, too: that is the backpressure. A reader who
+            // is gone has said so in the mode.
+            let taken = last || self.to.send(Delivery::Outcomes(outcomes)).await.is_ok();
+            self.shared.settled(&indices);
+            if taken {
+                forgettable.append(&mut stream.take_forgettable());
+            }
+            while forgettable.len() >= FORGET_RUNS || (last && !forgettable.is_empty()) {
+                let rest = forgettable.split_off(forgettable.len().min(FORGET_RUNS));
+                self.forget(&std::mem::replace(&mut forgettable, rest)).await?;
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for an outcome and takes those that are there with it; none: the batch has finished.
+    async fn gather(&self, stream: &mut CollectorStream) -> Result<Vec<(u64, Output)>, ClientError> {
+        let mut outcomes = Vec::new();
+        let mut next = stream.next().await;
+        while let Some(item) = next {
+            outcomes.push(self.client.item(self.batch, item)?);
+            if outcomes.len() == OUTCOMES {
+                break;
+            }
+            match stream.next().now_or_never() {
+                Some(ready) => next = ready,
+                None => break,
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Nobody else is to read what an attached `map` was handed, so Redis need not keep it.
+    async fn forget(&self, firsts: &[u64]) -> Result<(), ClientError> {
+        if matches!(self.shared.mode(), Mode::Attached | Mode::Stopped) {
+            let (client, batch) = (&self.client, self.batch);
+            call!(client, connection => client.broker().forget(connection, batch, firsts));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! Feeds a batch: takes arguments from the source, packs them, and enqueues what the window allows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use gristmill_shared::defaults::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
+
+use super::state::{Mode, Phase, Shared};
+use crate::error::ClientError;
+use crate::pack::{Chunk, Packed};
+use crate::sender::Sender;
+
+/// Pause before a call is repeated that a full queue or full memory refused.
+const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+
+/// The MessagePack of one task's arguments after the other.
+pub(crate) type Source = BoxStream<'static, Result<Vec<u8>, ClientError>>;
+
+pub(super) struct Feeder {
+    source: Source,
+    sender: Sender,
+    shared: Arc<Shared>,
+    /// Index of the next task.
+    next: u64,
+    /// An argument that did not fit into the last call.
+    held: Option<Vec<u8>>,
+}
+
+/// What one call will carry.
+struct Load {
+    messages: Vec<Packed>,
+    /// Whether the source has ended.
+    end: bool,
+}
+
+impl Feeder {
+    pub fn new(source: Source, sender: Sender, shared: Arc<Shared>) -> Self {
+        Self { source, sender, shared, next: 0, held: None }
+    }
+
+    /// Feeds until the source ends, and seals; or until the handle wants no more.
+    pub async fn run(&mut self) -> Result<(), ClientError> {
+        let mut mode = self.shared.mode.subscribe();
+        loop {
+            let Some((room, chunk)) = self.wait_for_room().await else { return Ok(()) };
+            let load = tokio::select! {
+                load = self.gather(room, chunk) => load?,
+                _ = mode.wait_for(|mode| mode.ends_feed()) => return Ok(()),
+            };
+            self.send(&load).await?;
+            if load.end {
+                self.shared.phase.send_replace(Phase::Sealed);
+                return Ok(());
+            }
+            self.shared.phase.send_replace(Phase::Feeding);
+        }
+    }
+
+    /// Whether anything was enqueued.
+    pub fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+
+    /// Seals what is enqueued, so that whoever waits for the batch sees its end.
+    pub async fn seal(&mut self) -> Result<(), ClientError> {
+        self.sender.send(&[], true).await
+    }
+
+    /// Waits until something may be enqueued; none: the handle wants no more.
+    async fn wait_for_room(&mut self) -> Option<(usize, u32)> {
+        let mut mode = self.shared.mode.subscribe();
+        loop {
+            if mode.borrow_and_update().ends_feed() {
+                return None;
+            }
+            let (room, chunk) = self.shared.room(self.left());
+            if room > 0 {
+                return Some((room, chunk));
+            }
+            tokio::select! {
+                () = self.shared.room.notified() => {}
+                _ = mode.changed() => {}
+            }
+        }
+    }
+
+    /// How many tasks are known to remain; without a number there may be any.
+    fn left(&self) -> usize {
+        let (least, most) = self.source.size_hint();
+        if most == Some(least) { least } else { usize::MAX }
+    }
+
+    /// Takes what the source has ready, up to a call's size; waits only for the first argument.
+    async fn gather(&mut self, room: usize, chunk_tasks: u32) -> Result<Load, ClientError> {
+        let mut load = Load { messages: Vec::new(), end: false };
+        let mut chunk = Chunk::default();
+        let mut bytes = 0;
+        loop {
+            let arg = match self.held.take() {
+                Some(arg) => arg,
+                None => {
+                    let next = if load.messages.is_empty() && chunk.is_empty() {
+                        self.source.next().await
+                    } else {
+                        let Some(next) = self.source.next().now_or_never() else { break };
+                        next
+                    };
+                    let Some(arg) = next else {
+                        load.end = true;
+                        break;
+                    };
+                    arg?
+                }
+            };
+            if !chunk.fits(&arg, chunk_tasks) {
+                bytes += self.pack(&mut chunk, &mut load)?;
+                if load.messages.len() >= room || bytes > CALL_BYTES_MAX - MESSAGE_BYTES_MAX {
+                    self.held = Some(arg);
+                    return Ok(load);
+                }
+            }
+            chunk.push(arg);
+        }
+        if !chunk.is_empty() {
+            self.pack(&mut chunk, &mut load)?;
+        }
+        Ok(load)
+    }
+
+    /// Packs what has gathered; returns its size, blob included.
+    fn pack(&mut self, chunk: &mut Chunk, load: &mut Load) -> Result<usize, ClientError> {
+        let packed = self.sender.packer().pack(self.next, chunk.take(), self.sender.expires_at_ms())?;
+        self.next += u64::from(packed.count);
+        let bytes = packed.size();
+        load.messages.push(packed);
+        Ok(bytes)
+    }
+
+    /// Enqueues; while tasks of this batch are on their way, a full queue only means to wait.
+    async fn send(&mut self, load: &Load) -> Result<(), ClientError> {
+        for message in &load.messages {
+            self.shared.sent(message.first, u64::from(message.count), message.size() as u64);
+        }
+        let earlier = load.messages.first().is_some_and(|message| message.first > 0);
+        loop {
+            match self.sender.send(&load.messages, load.end).await {
+                Err(ClientError::QueueFull { .. } | ClientError::MemoryLimit(_))
+                    if earlier && self.shared.mode() == Mode::Attached && self.is_more_outstanding(load) =>
+                {
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Whether anything besides this load is on its way.
+    fn is_more_outstanding(&self, load: &Load) -> bool {
+        self.shared.outstanding() > load.messages.len() as u64
+    }
+}

@@ -1,0 +1,99 @@
+//! Many tasks of one kernel, streamed through a bounded window.
+
+mod chunk;
+mod deliver;
+mod drive;
+mod feed;
+mod handle;
+mod state;
+mod window;
+
+pub use handle::{MapHandle, Unordered};
+
+use futures::stream::{self, Stream, StreamExt};
+use gristmill_shared::{Kernel, KernelName, codec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::Client;
+use crate::collect::decode_raw;
+use crate::error::ClientError;
+use crate::options::SubmitOptions;
+use crate::sender::Sender;
+use feed::Source;
+
+impl Client {
+    /// Runs a kernel on every item: results come in the order of the items.
+    ///
+    /// Items are taken from the iterator as workers get on, and results must be read for that to
+    /// continue. Dropping the handle cancels what has not started; see [`MapHandle::detach`].
+    pub async fn map<K, I>(&self, kernel: K, items: I) -> Result<MapHandle<K::Output>, ClientError>
+    where
+        K: Kernel,
+        I: IntoIterator<Item = K::Args>,
+        I::IntoIter: Send + 'static,
+    {
+        self.map_with(kernel, items, &SubmitOptions::default()).await
+    }
+
+    /// The same with options.
+    pub async fn map_with<K, I>(
+        &self,
+        _kernel: K,
+        items: I,
+        options: &SubmitOptions,
+    ) -> Result<MapHandle<K::Output>, ClientError>
+    where
+        K: Kernel,
+        I: IntoIterator<Item = K::Args>,
+        I::IntoIter: Send + 'static,
+    {
+        self.map_dyn(K::NAME, items, options).await
+    }
+
+    /// The same for a kernel that is known only by name.
+    pub async fn map_dyn<T, I>(
+        &self,
+        kernel: &str,
+        items: I,
+        options: &SubmitOptions,
+    ) -> Result<MapHandle<T>, ClientError>
+    where
+        T: DeserializeOwned + 'static,
+        I: IntoIterator,
+        I::Item: Serialize,
+        I::IntoIter: Send + 'static,
+    {
+        let args = items.into_iter().map(|item| codec::encode(&item).map_err(ClientError::from));
+        let source = stream::iter(args).boxed();
+        Ok(self.start_map(KernelName::new(kernel)?, source, options, codec_decode::<T>))
+    }
+
+    /// The same with arguments from a stream, each of them MessagePack already; results are MessagePack,
+    /// too.
+    pub async fn map_raw(
+        &self,
+        kernel: &KernelName,
+        args: impl Stream<Item = Vec<u8>> + Send + 'static,
+        options: &SubmitOptions,
+    ) -> Result<MapHandle<Vec<u8>>, ClientError> {
+        Ok(self.start_map(kernel.clone(), args.map(Ok).boxed(), options, decode_raw))
+    }
+
+    fn start_map<T>(
+        &self,
+        kernel: KernelName,
+        source: Source,
+        options: &SubmitOptions,
+        decode: fn(Vec<u8>) -> Result<T, codec::CodecError>,
+    ) -> MapHandle<T> {
+        let packer = self.packer(kernel, options.clone(), false);
+        let batch = packer.batch;
+        let (shared, deliveries) = drive::spawn(self.clone(), source, Sender::new(self.clone(), packer));
+        MapHandle::new(batch, shared, deliveries, decode)
+    }
+}
+
+fn codec_decode<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, codec::CodecError> {
+    codec::decode(&bytes)
+}

@@ -1,0 +1,160 @@
+//! What the feeder, the deliverer and the handle of one batch know together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gristmill_shared::defaults::CALL_MESSAGES_MAX;
+use tokio::sync::{Notify, watch};
+
+use super::chunk::ChunkSize;
+use super::window::{self, Window};
+use crate::error::ClientError;
+
+/// How often the speed of the fleet is measured.
+const MEASURED_EVERY: Duration = Duration::from_millis(100);
+/// What one buffered outcome costs besides its bytes.
+const OUTCOME_OVERHEAD: u64 = 96;
+
+/// What the handle wants of the tasks behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Feed within the window, deliver.
+    Attached,
+    /// Feed all at once, deliver nothing.
+    Detached,
+    /// Feed no more, seal what is enqueued, deliver nothing.
+    Left,
+    /// Feed no more, cancel, deliver what comes.
+    Stopped,
+    /// The same, but nobody listens.
+    Dropped,
+}
+
+impl Mode {
+    /// Whether no further item is wanted.
+    pub fn ends_feed(self) -> bool {
+        matches!(self, Self::Left | Self::Stopped | Self::Dropped)
+    }
+}
+
+/// How far the background task is.
+#[derive(Debug, Clone)]
+pub(crate) enum Phase {
+    /// Nothing is enqueued yet.
+    Starting,
+    /// Some of it is.
+    Feeding,
+    /// All of it is, and the batch is sealed.
+    Sealed,
+    /// The rest was cancelled.
+    Cancelled,
+    /// It could not go on.
+    Failed(ClientError),
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Something was settled or taken out of the buffer: there may be room.
+    pub room: Notify,
+    pub mode: watch::Sender<Mode>,
+    pub phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug)]
+struct State {
+    window: Window,
+    chunk: ChunkSize,
+    ended: u64,
+    since: Instant,
+    buffered_bytes: u64,
+}
+
+impl Shared {
+    pub fn new() -> Self {
+        let state = State {
+            window: Window::default(),
+            chunk: ChunkSize::new(),
+            ended: 0,
+            since: Instant::now(),
+            buffered_bytes: 0,
+        };
+        Self {
+            state: Mutex::new(state),
+            room: Notify::new(),
+            mode: watch::Sender::new(Mode::Attached),
+            phase: watch::Sender::new(Phase::Starting),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn mode(&self) -> Mode {
+        *self.mode.borrow()
+    }
+
+    /// How many messages may be enqueued now, and of how many tasks if `left` are known to remain.
+    pub fn room(&self, left: usize) -> (usize, u32) {
+        let state = self.state();
+        let chunk = state.chunk.for_remaining(left, state.window.consumers());
+        let room = match self.mode() {
+            Mode::Detached => u64::MAX,
+            // An outcome that waits for its predecessors waits in our memory.
+            _ if state.buffered_bytes >= window::BYTES_MAX => 0,
+            _ => state.window.room(chunk),
+        };
+        (usize::try_from(room).unwrap_or(usize::MAX).min(CALL_MESSAGES_MAX), chunk)
+    }
+
+    /// Messages that are on their way.
+    pub fn outstanding(&self) -> u64 {
+        self.state().window.messages()
+    }
+
+    pub fn sent(&self, first: u64, count: u64, bytes: u64) {
+        self.state().window.sent(first, count, bytes);
+    }
+
+    pub fn see_consumers(&self, consumers: u64) {
+        self.state().window.see_consumers(consumers);
+        self.room.notify_one();
+    }
+
+    /// The outcomes of these tasks arrived.
+    pub fn settled(&self, indices: &[u64]) {
+        let mut state = self.state();
+        let busy = state.window.busy();
+        for &index in indices {
+            state.window.settled(index);
+        }
+        state.ended += indices.len() as u64;
+        let elapsed = state.since.elapsed();
+        if elapsed >= MEASURED_EVERY {
+            let ended = std::mem::take(&mut state.ended);
+            state.since = Instant::now();
+            state.chunk.measured(ended, elapsed, busy);
+            state.window.measured(ended, elapsed);
+        }
+        drop(state);
+        self.room.notify_one();
+    }
+
+    /// An outcome of so many bytes waits in memory for its predecessors.
+    pub fn buffered(&self, bytes: usize) {
+        self.state().buffered_bytes += bytes as u64 + OUTCOME_OVERHEAD;
+    }
+
+    /// It waits no longer.
+    pub fn unbuffered(&self, bytes: usize) {
+        let mut state = self.state();
+        let before = state.buffered_bytes;
+        state.buffered_bytes = before.saturating_sub(bytes as u64 + OUTCOME_OVERHEAD);
+        let has_room_again = before >= window::BYTES_MAX && state.buffered_bytes < window::BYTES_MAX;
+        drop(state);
+        if has_room_again {
+            self.room.notify_one();
+        }
+    }
+}

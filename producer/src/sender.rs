@@ -1,0 +1,124 @@
+//! Enqueues the calls of one batch: exactly once, in order, one at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gristmill_broker::{Enqueue, Enqueued};
+use gristmill_shared::events;
+
+use crate::calls::call;
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::history::{Call, History};
+use crate::options::milliseconds;
+use crate::pack::{Packed, Packer};
+
+/// Sends the messages of one batch.
+pub(crate) struct Sender {
+    client: Client,
+    packer: Packer,
+    next_seq: u64,
+    due_at_ms: Option<u64>,
+    history: History,
+}
+
+impl Sender {
+    pub fn new(client: Client, packer: Packer) -> Self {
+        let due_at_ms = packer.options.delay.map(|delay| client.now_ms() + milliseconds(delay));
+        Self { client, packer, next_seq: 0, due_at_ms, history: History::default() }
+    }
+
+    pub fn packer(&self) -> &Packer {
+        &self.packer
+    }
+
+    /// When a message that is packed now will expire.
+    pub fn expires_at_ms(&self) -> u64 {
+        self.client.now_ms() + milliseconds(self.packer.options.message_life())
+    }
+
+    /// Uploads the blobs, then enqueues the messages. May be repeated with the same messages after an
+    /// error of a full queue or full memory: then nothing of it has happened.
+    pub async fn send(&mut self, messages: &[Packed], seal: bool) -> Result<(), ClientError> {
+        self.client.check_memory().await?;
+        let blobs = self.upload(messages).await?;
+        for message in messages {
+            let task = self.packer.batch.task(message.first);
+            tracing::debug!(event = events::TASK_SUBMITTED, %task, count = message.count);
+        }
+        let messages = messages.iter().map(|message| message.bytes.clone()).collect();
+        let call = Arc::new(Call { seq: self.next_seq, seal, messages, blobs });
+        let answer = self.enqueue(&call).await?;
+        if !matches!(answer, Enqueued::QueueFull { .. }) {
+            self.history.keep(call.clone(), Instant::now());
+        }
+        self.answered(answer).await?;
+        self.next_seq = call.seq + 1;
+        Ok(())
+    }
+
+    async fn enqueue(&self, call: &Call) -> Result<Enqueued, ClientError> {
+        let (client, packer) = (&self.client, &self.packer);
+        let enqueue = Enqueue {
+            batch: packer.batch,
+            seq: call.seq,
+            seal: call.seal,
+            single: packer.single,
+            kernel: packer.kernel.as_str(),
+            queue: &packer.queue,
+            lane: packer.options.lane,
+            messages: &call.messages,
+            due_at_ms: self.due_at_ms,
+            result_ttl: packer.options.effective_result_ttl(),
+            blobs: &call.blobs,
+        };
+        Ok(call!(client, connection => client.broker().enqueue(connection, &enqueue)))
+    }
+
+    /// What an answer means for the batch. A gap is what remains when Redis came back without its last
+    /// seconds: those calls are sent again.
+    async fn answered(&mut self, mut answer: Enqueued) -> Result<(), ClientError> {
+        // Every round sends all that is missing; Redis would have to fail again in each to ask for another.
+        for _ in 0..5 {
+            let next_seq = match answer {
+                Enqueued::Gap { next_seq } => next_seq,
+                other => return self.settled(other),
+            };
+            let batch = self.packer.batch;
+            tracing::warn!(%batch, next_seq, "Redis lost the last calls of the batch; sending them again");
+            let calls = self.history.from(next_seq).ok_or(ClientError::BatchGone(batch))?;
+            answer = Enqueued::Done { next_seq };
+            for call in calls {
+                answer = self.enqueue(&call).await?;
+                if !matches!(answer, Enqueued::Done { .. } | Enqueued::Duplicate { .. }) {
+                    break;
+                }
+            }
+        }
+        Err(ClientError::BatchGone(self.packer.batch))
+    }
+
+    fn settled(&self, answer: Enqueued) -> Result<(), ClientError> {
+        let batch = self.packer.batch;
+        match answer {
+            Enqueued::Done { .. } | Enqueued::Duplicate { .. } => Ok(()),
+            Enqueued::Sealed => Err(ClientError::BatchSealed(batch)),
+            Enqueued::Gap { .. } | Enqueued::Gone => Err(ClientError::BatchGone(batch)),
+            Enqueued::BlobGone { key } => Err(ClientError::BlobGone(key)),
+            Enqueued::QueueFull { depth, limit } => {
+                Err(ClientError::QueueFull { queue: self.packer.queue.to_string(), depth, limit })
+            }
+        }
+    }
+
+    async fn upload(&self, messages: &[Packed]) -> Result<Vec<String>, ClientError> {
+        let (client, batch) = (&self.client, self.packer.batch);
+        let life: Duration = self.packer.options.blob_life();
+        let mut keys = Vec::new();
+        for (blob, bytes) in messages.iter().filter_map(|message| message.blob.as_ref()) {
+            call!(client, connection => client.broker().put_blob(connection, batch, &blob.name, bytes, life));
+            keys.extend(client.broker().blob_keys(batch, blob));
+        }
+        Ok(keys)
+    }
+}

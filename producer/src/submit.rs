@@ -1,0 +1,72 @@
+//! Submitting one task: a batch of one, created and sealed by one call.
+
+use gristmill_shared::serde_bytes::ByteBuf;
+use gristmill_shared::{BatchId, Kernel, KernelName, codec};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::Client;
+use crate::error::ClientError;
+use crate::handle::Handle;
+use crate::options::SubmitOptions;
+use crate::pack::Packer;
+use crate::sender::Sender;
+
+impl Client {
+    /// Submits one task. When this returns, the task is in Redis.
+    pub async fn submit<K: Kernel>(&self, kernel: K, args: K::Args) -> Result<Handle<K::Output>, ClientError> {
+        self.submit_with(kernel, args, &SubmitOptions::default()).await
+    }
+
+    /// Submits one task with options.
+    pub async fn submit_with<K: Kernel>(
+        &self,
+        _kernel: K,
+        args: K::Args,
+        options: &SubmitOptions,
+    ) -> Result<Handle<K::Output>, ClientError> {
+        self.submit_dyn(K::NAME, &args, options).await
+    }
+
+    /// Submits a task for a kernel that is known only by name. `args` is the sole parameter's value, a
+    /// tuple of several, `()` of none; `T` is what the kernel returns.
+    pub async fn submit_dyn<T: DeserializeOwned>(
+        &self,
+        kernel: &str,
+        args: &(impl Serialize + ?Sized),
+        options: &SubmitOptions,
+    ) -> Result<Handle<T>, ClientError> {
+        let batch = self.submit_bytes(&KernelName::new(kernel)?, codec::encode(args)?, options).await?;
+        Ok(self.handle(batch.task(0)))
+    }
+
+    /// Submits a task whose arguments are MessagePack already; its result is MessagePack, too.
+    pub async fn submit_raw(
+        &self,
+        kernel: &KernelName,
+        args: Vec<u8>,
+        options: &SubmitOptions,
+    ) -> Result<Handle<Vec<u8>>, ClientError> {
+        let batch = self.submit_bytes(kernel, args, options).await?;
+        Ok(self.raw_handle(batch.task(0)))
+    }
+
+    async fn submit_bytes(
+        &self,
+        kernel: &KernelName,
+        args: Vec<u8>,
+        options: &SubmitOptions,
+    ) -> Result<BatchId, ClientError> {
+        let packer = self.packer(kernel.clone(), options.clone(), true);
+        let batch = packer.batch;
+        let mut sender = Sender::new(self.clone(), packer);
+        let message = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms())?;
+        sender.send(&[message], true).await?;
+        Ok(batch)
+    }
+
+    pub(crate) fn packer(&self, kernel: KernelName, options: SubmitOptions, single: bool) -> Packer {
+        let queue = options.queue.clone().unwrap_or_else(|| self.queue().clone());
+        Packer { batch: BatchId::new(), kernel, queue, options, single }
+    }
+}
