@@ -49,6 +49,20 @@ events! {
     CONSUMER_RECLAIMED = "consumer_reclaimed";
     /// A suspect was judged (`task`, `verdict`).
     SUSPECT_JUDGED = "suspect_judged";
+    /// No process could be forked; it is tried again (`error`, `retry_ms`).
+    FORK_FAILED = "fork_failed";
+    /// A child has been forked (`pid`, `role`).
+    CHILD_FORKED = "child_forked";
+    /// A child could not set itself up and leaves (`error`).
+    CHILD_FAILED = "child_failed";
+    /// The supervisor killed a consumer that ignored the time limit of its task (`consumer`, `task`, `run_ms`).
+    LIMIT_ENFORCED = "limit_enforced";
+    /// Deaths are left to the expiry of the leases (`reports`).
+    REPORTS_DROPPED = "reports_dropped";
+    /// A setting is dangerous or has no effect (`setting`).
+    SETTING_DOUBTFUL = "setting_doubtful";
+    /// The agent died (`pid`, `summary`).
+    AGENT_DIED = "agent_died";
     /// The agent died and has a successor (`pid`).
     AGENT_REPLACED = "agent_replaced";
     /// The connection to Redis broke; it is being established again (`error`).

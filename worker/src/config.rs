@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
+use gristmill_shared::connection::Endpoint;
 use gristmill_shared::{Namespace, QueueName};
-
-/// Where Redis is. Parsed, with its password inside: never print it.
-pub use redis::ConnectionInfo as Endpoint;
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -17,7 +15,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The settings of a worker; the same in all its processes. No `Debug`: the endpoint may hold a password.
+/// The settings of a worker; the same in all its processes.
 #[derive(Clone)]
 pub struct WorkerConfig {
     /// Where Redis is.

@@ -94,7 +94,6 @@ impl DeathReader {
     }
 
     /// The next whole report. After an error the pipe is of no more use.
-    #[expect(clippy::should_implement_trait, reason = "none means: not yet, so it is no iterator")]
     pub fn next(&mut self) -> Result<Option<Death>, CodecError> {
         let Some((len, rest)) = self.buffer.split_first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_be_bytes(*len) as usize;

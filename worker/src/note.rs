@@ -23,7 +23,8 @@ impl Note {
         let end = (0..=text.len().min(PROGRESS_BYTES_MAX)).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
         let bytes = &text.as_bytes()[..end];
         let version = self.version.load(Relaxed);
-        if !version.is_multiple_of(2) || self.version.compare_exchange(version, version | 1, Acquire, Relaxed).is_err() {
+        if !version.is_multiple_of(2) || self.version.compare_exchange(version, version | 1, Acquire, Relaxed).is_err()
+        {
             return;
         }
         fence(Release);

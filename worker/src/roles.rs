@@ -27,8 +27,6 @@ pub struct ConsumerStart {
     pub slots: Slots,
     /// Its id, never used before.
     pub consumer: ConsumerId,
-    /// Its place, from 0.
-    pub place: usize,
     /// Commands from the supervisor (non-blocking); end of file: the supervisor is gone.
     pub control: OwnedFd,
 }

@@ -208,12 +208,6 @@ impl Slot {
         self.state.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
-    /// What runs, as (position, item): one load, for the I/O thread's frequent looks.
-    pub fn running(&self) -> Option<(u64, u32)> {
-        let (tag, position, item) = unpack(self.state.load(Acquire));
-        (tag == TAG_RUNNING).then_some((position, item))
-    }
-
     /// Marks the consumer as leaving; the first reason stays.
     pub fn leave(&self, reason: Leaving) {
         // Whether another reason was there first does not matter to anybody.
@@ -293,6 +287,7 @@ impl Slot {
 #[repr(C, align(128))]
 pub struct Board {
     redis_reached: AtomicBool,
+    draining: AtomicBool,
 }
 
 /// The shared memory of one worker.
@@ -308,17 +303,6 @@ impl Slots {
         Self { board, slots }
     }
 
-    /// Number of consumer places.
-    #[expect(clippy::len_without_is_empty, reason = "there is always at least one place")]
-    pub fn len(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// The slot of a place.
-    pub fn get(&self, place: usize) -> Option<SlotRef> {
-        self.slots.get(place)
-    }
-
     /// All slots, by place.
     pub fn iter(&self) -> impl Iterator<Item = SlotRef> + use<> {
         self.slots.iter()
@@ -327,6 +311,16 @@ impl Slots {
     /// Notes that a process of this worker has spoken with Redis: from now on the worker never gives up.
     pub fn set_redis_reached(&self) {
         self.board.redis_reached.store(true, Release);
+    }
+
+    /// Notes that the worker drains. Only the supervisor does so.
+    pub(crate) fn set_draining(&self) {
+        self.board.draining.store(true, Release);
+    }
+
+    /// Whether the worker drains, for its record.
+    pub fn draining(&self) -> bool {
+        self.board.draining.load(Acquire)
     }
 
     /// Whether any process of this worker ever spoke with Redis.
@@ -373,7 +367,7 @@ mod tests {
     fn a_finished_task_leaves_nothing() {
         let slot = Slot::default();
         assert!(slot.begin(&begin(7, 2)));
-        assert_eq!(slot.running(), Some((7, 2)));
+        assert_eq!(slot.snapshot().task.map(|task| (task.position, task.item)), Some((7, 2)));
         assert!(slot.finish(7, 2));
         assert!(!slot.end(7, 2), "too late");
         assert_eq!(slot.snapshot().task, None);

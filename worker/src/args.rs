@@ -1,0 +1,216 @@
+//! The command line of a worker: read by clap as it was typed, then checked as a whole.
+
+use std::ffi::OsString;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser};
+use gristmill_shared::connection::Endpoint;
+use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults};
+
+use crate::config::{LogFormat, WorkerConfig};
+use crate::duration;
+
+const CONSUMERS_MAX: usize = 1_024;
+const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
+const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+const EXAMPLES: &str = "\
+Examples:
+  gristmill-worker                                    one consumer per core, queue \"default\"
+  gristmill-worker --queues urgent,default -c 4       4 consumers; \"urgent\" before \"default\"
+  GRISTMILL_REDIS=redis://:secret@db.example:6379 gristmill-worker
+  gristmill-worker --redis redis+unix:///run/redis.sock --log-format json
+
+Signals: TERM or INT once drains (running tasks get the grace time), twice stops at once.
+Exit codes: 0 after a drain, 2 bad usage, 3 Redis unreachable or refusing, 130/143 stopped at once.";
+
+/// The command line as it was typed.
+#[derive(Debug, Parser)]
+#[command(name = "gristmill-worker", version, about = "Runs tasks from Redis in isolated processes.", after_help = EXAMPLES)]
+struct LowArgs {
+    /// Where Redis is: redis://[user:password@]host[:port][/db] or redis+unix:///path.
+    #[arg(long, value_name = "URL", env = "GRISTMILL_REDIS", hide_env_values = true, default_value = defaults::REDIS_URL)]
+    redis: String,
+    /// The namespace of the deployment: the hash tag of all its keys.
+    #[arg(long, value_name = "NAME", env = "GRISTMILL_NAMESPACE", default_value = defaults::NAMESPACE)]
+    namespace: String,
+    /// Queues to serve, separated by commas; left before right.
+    #[arg(long, value_name = "A,B", default_value = defaults::QUEUE)]
+    queues: String,
+    /// Number of consumer processes; auto: one per available core.
+    #[arg(long, short = 'c', visible_alias = "processes", value_name = "N|auto", default_value = "auto")]
+    consumers: String,
+    /// How long a consumer keeps its tasks after its last sign of life, for instance 10s.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    lease: String,
+    /// How long a drain lets running tasks finish, for instance 25s.
+    #[arg(long, value_name = "DURATION", default_value = "25s")]
+    grace: String,
+    /// How log lines on stderr look. GRISTMILL_LOG sets the level (default info).
+    #[arg(long, value_enum, value_name = "FORMAT", env = "GRISTMILL_LOG_FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Offer the kernels for tests too: they crash, hang and leak on purpose.
+    #[arg(long)]
+    test_kernels: bool,
+}
+
+/// A command line that was read and checked.
+pub(crate) struct Args {
+    pub(crate) config: WorkerConfig,
+    /// A password stood on the command line, where every user of the machine can see it.
+    pub(crate) password_shown: bool,
+}
+
+/// Why there is no command line to work with.
+#[derive(Debug)]
+pub(crate) enum ArgsError {
+    /// From clap: a usage error, or the text of --help or --version.
+    Clap(clap::Error),
+    /// Everything that is wrong with the values, one line each.
+    Values(Vec<String>),
+}
+
+/// Reads and checks a command line.
+pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Args, ArgsError> {
+    let matches = LowArgs::command().try_get_matches_from(args).map_err(ArgsError::Clap)?;
+    let low = LowArgs::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
+    let config = low.check().map_err(ArgsError::Values)?;
+    let typed = matches.value_source("redis") == Some(ValueSource::CommandLine);
+    Ok(Args { password_shown: typed && config.endpoint.has_password(), config })
+}
+
+impl LowArgs {
+    /// Checks all values, so that one run tells everything that is wrong.
+    fn check(self) -> Result<WorkerConfig, Vec<String>> {
+        let mut errors = Vec::new();
+        let endpoint = keep(&mut errors, Endpoint::parse(&self.redis).map_err(|error| error.to_string()));
+        let namespace =
+            keep(&mut errors, Namespace::new(self.namespace).map_err(|error| format!("--namespace: {error}")));
+        let queues = keep(&mut errors, queues(&self.queues));
+        let consumers = keep(&mut errors, consumers(&self.consumers));
+        let lease = keep(&mut errors, time("--lease", &self.lease, LEASE));
+        let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
+        match (endpoint, namespace, queues, consumers, lease, grace) {
+            (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace)) => {
+                let host = host();
+                let worker = worker_id(&host);
+                let (log_format, test_kernels) = (self.log_format, self.test_kernels);
+                let config = WorkerConfig {
+                    endpoint,
+                    namespace,
+                    queues,
+                    consumers,
+                    lease,
+                    grace,
+                    worker,
+                    host,
+                    log_format,
+                    test_kernels,
+                };
+                Ok(config)
+            }
+            _ => Err(errors),
+        }
+    }
+}
+
+fn keep<T>(errors: &mut Vec<String>, checked: Result<T, String>) -> Option<T> {
+    checked.map_err(|error| errors.push(error)).ok()
+}
+
+fn queues(text: &str) -> Result<Vec<QueueName>, String> {
+    let mut queues = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let queue = QueueName::new(name).map_err(|error| format!("--queues: {error}"))?;
+        if queues.contains(&queue) {
+            return Err(format!("--queues names {queue} twice: name each queue once"));
+        }
+        queues.push(queue);
+    }
+    Ok(queues)
+}
+
+fn consumers(text: &str) -> Result<usize, String> {
+    if text == "auto" {
+        // It knows of CPU affinity and cgroup quotas.
+        return Ok(std::thread::available_parallelism().map_or(1, usize::from).min(CONSUMERS_MAX));
+    }
+    let number = text.parse().ok().filter(|number| (1..=CONSUMERS_MAX).contains(number));
+    number.ok_or_else(|| format!("--consumers is {text:?}: use auto or a number from 1 to {CONSUMERS_MAX}"))
+}
+
+fn time(name: &str, text: &str, allowed: RangeInclusive<Duration>) -> Result<Duration, String> {
+    let time = duration::parse(text).ok_or_else(|| format!("{name} is {text:?}: use for instance 500ms, 10s or 2m"))?;
+    if !allowed.contains(&time) {
+        let (from, to) = (allowed.start().as_secs(), allowed.end().as_secs());
+        return Err(format!("{name} is {text:?}: use a time from {from}s to {to}s"));
+    }
+    Ok(time)
+}
+
+/// The host as it calls itself, fit for keys and logs.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' };
+    let name: String = name.trim().chars().take(64).map(allowed).collect();
+    if name.is_empty() { "unknown".to_owned() } else { name }
+}
+
+/// `<host>-<pid>-<random>`: containers share pids and sometimes host names.
+fn worker_id(host: &str) -> String {
+    let (_, random) = ConsumerId::new().halves();
+    format!("{host}-{}-{:08x}", std::process::id(), random as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_line(line: &str) -> Result<Args, ArgsError> {
+        read(line.split_whitespace().map(OsString::from))
+    }
+
+    fn errors(line: &str) -> Vec<String> {
+        match read_line(line) {
+            Err(ArgsError::Values(errors)) => errors,
+            Err(ArgsError::Clap(error)) => vec![error.to_string()],
+            Ok(_) => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_table() {
+        let config = read_line("w").ok().unwrap().config;
+        assert_eq!((config.lease, config.grace), (defaults::LEASE, defaults::DRAIN_GRACE));
+        assert_eq!(config.queues, [QueueName::new("default").unwrap()]);
+        assert!(config.consumers >= 1);
+        assert!(config.worker.starts_with(&format!("{}-{}-", config.host, std::process::id())));
+    }
+
+    #[test]
+    fn aliases_and_units_work() {
+        let config =
+            read_line("w --processes 3 --queues b,a --lease 2500ms --grace 1m --test-kernels").ok().unwrap().config;
+        assert_eq!((config.consumers, config.queues[0].as_str()), (3, "b"));
+        assert_eq!((config.lease, config.grace), (Duration::from_millis(2_500), Duration::from_secs(60)));
+        assert!(config.test_kernels);
+        assert_eq!(read_line("w -c 2").ok().unwrap().config.consumers, 2);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let found = errors("w --redis http://x --queues a,a --consumers 0 --lease 1 --grace soon --namespace GM");
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found.contains(&"--queues names a twice: name each queue once".to_owned()), "{found:?}");
+        assert!(found.contains(&"--consumers is \"0\": use auto or a number from 1 to 1024".to_owned()), "{found:?}");
+        assert_eq!(errors("w --lease 500ms"), ["--lease is \"500ms\": use a time from 1s to 3600s"]);
+    }
+
+    #[test]
+    fn a_password_that_was_typed_is_noticed() {
+        assert!(read_line("w --redis redis://:secret@h").ok().unwrap().password_shown);
+        assert!(!read_line("w --redis redis://h").ok().unwrap().password_shown);
+    }
+}

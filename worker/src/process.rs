@@ -1,0 +1,159 @@
+//! The one file with unsafe code: fork, shared memory, signal handlers, wait.
+//!
+//! Everything here has a safe signature. What makes forking safe is that the supervisor is
+//! single-threaded for life: a child of a process with threads would inherit locks that nobody
+//! ever opens. [`fork`] checks that each time.
+#![expect(unsafe_code, reason = "fork, mmap, sigaction and wait4 have no safe form; each use says why it is sound")]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::unistd::{ForkResult, Pid};
+
+use crate::roles::EXIT_BUG;
+use crate::slot::{Board, Slot, Slots};
+
+/// Sent to a child when the supervisor dies (PR_SET_PDEATHSIG); its handler kills the child's group.
+pub(crate) const SUPERVISOR_DIED: Signal = Signal::SIGUSR2;
+
+/// Why no child could be forked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ForkError {
+    /// The process has threads: a child would inherit their locks.
+    #[error("this process has {0} threads, and a worker may only fork while it has one")]
+    Threads(usize),
+    /// The threads cannot be counted.
+    #[error("cannot read /proc/self/task: {0}")]
+    Proc(#[source] io::Error),
+    /// The system refused.
+    #[error("cannot start a process: {}", .0.desc())]
+    System(Errno),
+}
+
+/// Marks types that several processes may share, and that start as zero bytes.
+///
+/// # Safety
+/// All zero bytes must be a valid value, and every field that changes must be atomic.
+unsafe trait Shared: Sync {}
+
+// SAFETY: a slot consists of atomic integers and atomic bools only, for which zero is valid.
+unsafe impl Shared for Slot {}
+// SAFETY: as for a slot.
+unsafe impl Shared for Board {}
+
+/// Maps the shared memory of a worker. To be called once, before the first fork.
+pub(crate) fn map_slots(places: NonZeroUsize) -> io::Result<Slots> {
+    let board = map_shared::<Board>(NonZeroUsize::MIN)?;
+    Ok(Slots::new(&board[0], map_shared::<Slot>(places)?))
+}
+
+fn map_shared<T: Shared>(count: NonZeroUsize) -> io::Result<&'static [T]> {
+    let bytes = NonZeroUsize::new(size_of::<T>().saturating_mul(count.get()))
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: the kernel chooses a free address range, so nothing that exists is replaced.
+    let start = unsafe { mmap_anonymous(None, bytes, protection, MapFlags::MAP_SHARED) }?;
+    // SAFETY: the mapping is `count` values long, aligned to a page (types here are aligned to 128 bytes),
+    // zeroed, which `Shared` calls valid, never unmapped, and only ever used through shared
+    // references to atomics, which other processes may change at any time.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<T>().as_ptr(), count.get()) })
+}
+
+/// Fails unless this process has exactly one thread.
+pub(crate) fn check_single_thread() -> Result<(), ForkError> {
+    match std::fs::read_dir("/proc/self/task").map_err(ForkError::Proc)?.count() {
+        1 => Ok(()),
+        threads => Err(ForkError::Threads(threads)),
+    }
+}
+
+/// Forks a child which runs `body` and leaves with the code that it returns, or with 70 if it panics.
+pub(crate) fn fork(body: impl FnOnce() -> u8) -> Result<Pid, ForkError> {
+    check_single_thread()?;
+    // SAFETY: with a single thread no lock can be held by a thread which the child lacks, so the child
+    // may do what any process may. It never returns from here, so nothing of the parent's is dropped twice.
+    match unsafe { nix::unistd::fork() }.map_err(ForkError::System)? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(EXIT_BUG);
+            leave(code)
+        }
+    }
+}
+
+/// Ends this process at once, without the exit handlers, which belong to the supervisor.
+pub(crate) fn leave(code: u8) -> ! {
+    // SAFETY: `_exit` has no precondition and never returns.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+extern "C" fn ignore(_: libc::c_int) {}
+
+extern "C" fn kill_own_group(_: libc::c_int) {
+    // SAFETY: kill is async-signal-safe; 0 means the caller's own process group.
+    unsafe { libc::kill(0, libc::SIGKILL) };
+}
+
+/// Handlers of a child, which must lead a process group already.
+///
+/// INT and TERM get handlers that do nothing, where SIG_IGN would be inherited by a kernel's programs.
+pub(crate) fn install_child_handlers() -> nix::Result<()> {
+    let handler = |function| SigAction::new(SigHandler::Handler(function), SaFlags::SA_RESTART, SigSet::empty());
+    for (signal, function) in [
+        (Signal::SIGINT, ignore as extern "C" fn(libc::c_int)),
+        (Signal::SIGTERM, ignore),
+        (SUPERVISOR_DIED, kill_own_group),
+    ] {
+        // SAFETY: both functions are async-signal-safe: one does nothing, the other calls kill.
+        unsafe { sigaction(signal, &handler(function)) }?;
+    }
+    Ok(())
+}
+
+/// Sets SIGCHLD to its default: a launcher that ignored it would have the kernel reap our children.
+pub(crate) fn default_child_signal() -> nix::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default action runs no code of ours.
+    unsafe { sigaction(Signal::SIGCHLD, &default) }?;
+    Ok(())
+}
+
+/// A child that is dead and not reaped yet, so that its process group still has its number.
+pub(crate) fn find_dead() -> nix::Result<Option<Pid>> {
+    // SAFETY: siginfo_t is plain data, for which zero is valid; the call below fills it.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `info` is a valid place for the answer.
+    match Errno::result(unsafe { libc::waitid(libc::P_ALL, 0, &mut info, options) }) {
+        // SAFETY: waitid answered, so the fields of a child's siginfo are set; 0 means nobody is dead.
+        Ok(_) => Ok(Some(unsafe { info.si_pid() }).filter(|&pid| pid != 0).map(Pid::from_raw)),
+        Err(Errno::ECHILD | Errno::EINTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reaped {
+    /// Its exit code or signal.
+    pub(crate) status: ExitStatus,
+    /// Largest resident size of it and of its programs, bytes.
+    pub(crate) peak_rss_bytes: u64,
+}
+
+/// Takes a dead child away; none: it is not dead, or no child of ours.
+pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
+    let mut status = 0;
+    // SAFETY: rusage is plain data, for which zero is valid.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are valid for the call.
+    let found = unsafe { libc::wait4(pid.as_raw(), &mut status, libc::WNOHANG, &mut usage) };
+    let peak_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    (found == pid.as_raw()).then(|| Reaped { status: ExitStatus::from_raw(status), peak_rss_bytes })
+}
