@@ -1,0 +1,204 @@
+//! `gristmill map`.
+
+mod files;
+mod printer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, stream};
+use gristmill::{MapHandle, TaskError, Unordered};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use self::printer::Printer;
+use super::submit::options;
+use crate::args::{Global, Map};
+use crate::exit::Exit;
+use crate::input::{self, Findings};
+use crate::signals::Signals;
+use crate::{kernel_check, say, session};
+
+/// After a bad line, tasks of the lines before it may still end by themselves for so long; those that have
+/// not started then are cancelled.
+const AFTER_BAD_LINE: Duration = Duration::from_secs(2);
+/// How long cancelling, and the outcomes of what was cancelled, are waited for.
+const AFTER_CANCEL: Duration = Duration::from_secs(5);
+/// A timeout that never passes: a year.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<(), Exit> {
+    let input = files::input(&args)?;
+    let client = session::connect(global).await?;
+    kernel_check::check(&client, &args.kernel, args.common.force).await?;
+    let printer = Printer::new(files::output(&args)?, &args);
+    let (findings, portions) = input::start(input, args.keep_going);
+    let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
+    let lines = lines.flat_map(stream::iter);
+    let handle = client.map_raw(&args.kernel, lines, &options(&args.common)).await?;
+    let outcomes =
+        if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
+    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER);
+    Run { outcomes, findings, printer, deadline }.run(signals).await
+}
+
+/// Results in either order.
+enum Outcomes {
+    Ordered { handle: MapHandle<Vec<u8>>, next: u64 },
+    Unordered(Unordered<Vec<u8>>),
+}
+
+type Outcome = (u64, Result<Vec<u8>, TaskError>);
+
+impl Outcomes {
+    async fn next(&mut self) -> Option<Outcome> {
+        match self {
+            Self::Ordered { handle, next } => {
+                let outcome = handle.next().await?;
+                *next += 1;
+                Some((*next - 1, outcome))
+            }
+            Self::Unordered(handle) => handle.next().await,
+        }
+    }
+
+    fn batch(&self) -> gristmill::BatchId {
+        match self {
+            Self::Ordered { handle, .. } => handle.id(),
+            Self::Unordered(handle) => handle.id(),
+        }
+    }
+
+    async fn cancel(&self) -> Result<(), gristmill::ClientError> {
+        match self {
+            Self::Ordered { handle, .. } => handle.cancel().await,
+            Self::Unordered(handle) => handle.cancel().await,
+        }
+    }
+
+    async fn leave(self) -> Result<(), gristmill::ClientError> {
+        match self {
+            Self::Ordered { handle, .. } => handle.leave().await.map(drop),
+            Self::Unordered(handle) => handle.leave().await.map(drop),
+        }
+    }
+}
+
+struct Run {
+    outcomes: Outcomes,
+    findings: Arc<Findings>,
+    printer: Printer,
+    deadline: Instant,
+}
+
+/// Why the printing of results ended.
+enum End {
+    All,
+    BadLine,
+    Timeout,
+    Signal(u8),
+}
+
+impl Run {
+    async fn run(mut self, signals: &mut Signals) -> Result<(), Exit> {
+        match self.print_until(self.deadline, signals).await? {
+            End::All => self.all(),
+            End::BadLine => self.bad_line(signals).await,
+            End::Timeout => self.timeout().await,
+            End::Signal(code) => self.interrupted(code).await,
+        }
+    }
+
+    /// Prints results as they come.
+    async fn print_until(&mut self, deadline: Instant, signals: &mut Signals) -> Result<End, Exit> {
+        loop {
+            let outcome = match self.outcomes.next().now_or_never() {
+                Some(outcome) => outcome,
+                None => {
+                    // Whoever reads shall not wait for results that are here already.
+                    self.printer.flush()?;
+                    tokio::select! {
+                        biased;
+                        code = signals.next() => return Ok(End::Signal(code)),
+                        () = sleep_until(deadline) => return Ok(End::Timeout),
+                        () = self.findings.stopped.notified() => return Ok(End::BadLine),
+                        outcome = self.outcomes.next() => outcome,
+                    }
+                }
+            };
+            match outcome {
+                Some((_, Err(TaskError::Client(error)))) => {
+                    self.printer.flush()?;
+                    return Err(error.into());
+                }
+                Some((index, result)) => self.printer.take(&self.findings, self.outcomes.batch(), index, result)?,
+                None => return Ok(End::All),
+            }
+        }
+    }
+
+    fn all(mut self) -> Result<(), Exit> {
+        self.printer.finish(&self.findings)?;
+        if let Some(bad) = self.findings.stopped_at() {
+            return Err(Exit::usage(format!("line {}: {}; nothing after it was submitted", bad.number, bad.message)));
+        }
+        if let Some(error) = self.findings.failed() {
+            return Err(Exit::usage(format!("cannot read the input: {error}; what came after is missing")));
+        }
+        match self.printer.summary() {
+            Some(failed) => Err(Exit::new(Exit::TASK, failed)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reading has stopped: what comes soon is printed, what has not started is cancelled.
+    async fn bad_line(mut self, signals: &mut Signals) -> Result<(), Exit> {
+        let grace = (Instant::now() + AFTER_BAD_LINE).min(self.deadline);
+        match self.print_until(grace, signals).await? {
+            End::Signal(code) => return self.interrupted(code).await,
+            End::Timeout => {
+                self.cancel().await?;
+                let patience = Instant::now() + AFTER_CANCEL;
+                if let End::Signal(code) = self.print_until(patience, signals).await? {
+                    return self.interrupted(code).await;
+                }
+                say!("gristmill: cancelled what had not started of the batch {}", self.outcomes.batch());
+            }
+            End::All | End::BadLine => {}
+        }
+        self.all()
+    }
+
+    async fn timeout(mut self) -> Result<(), Exit> {
+        self.printer.flush()?;
+        let (batch, done) = (self.outcomes.batch(), self.printer.printed());
+        // Redis may be what does not answer in time.
+        let left = timeout(AFTER_CANCEL, self.outcomes.leave()).await;
+        if let Ok(Err(error)) = left {
+            return Err(error.into());
+        }
+        let message = format!(
+            "time is over after {done} results; what was submitted goes on, see `gristmill results {batch}`; further \
+             lines were not submitted"
+        );
+        Err(Exit::new(Exit::TIMEOUT, message))
+    }
+
+    async fn interrupted(mut self, code: u8) -> Result<(), Exit> {
+        self.printer.flush()?;
+        let (batch, done) = (self.outcomes.batch(), self.printer.printed());
+        match self.cancel().await {
+            Ok(()) => {
+                say!("gristmill: interrupted after {done} results; cancelled what had not started of the batch {batch}")
+            }
+            Err(_) => say!("gristmill: interrupted after {done} results; the batch {batch} could not be cancelled"),
+        }
+        Err(Exit::silent(code))
+    }
+
+    async fn cancel(&self) -> Result<(), Exit> {
+        match timeout(AFTER_CANCEL, self.outcomes.cancel()).await {
+            Ok(cancelled) => Ok(cancelled?),
+            Err(_) => Err(Exit::new(Exit::REDIS, "Redis did not answer; the batch is not cancelled")),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Prints one line per line of input.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use gristmill::{BatchId, TaskError};
+
+use crate::args::Map;
+use crate::exit::Exit;
+use crate::input::{BadLine, Findings};
+use crate::record::{Answer, Failed, write_bare, write_record_of};
+
+/// What is gathered before it is written.
+const BUFFER: usize = 64 * 1024;
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+pub struct Printer {
+    out: Box<dyn Write>,
+    records: bool,
+    /// Whether results come in any order.
+    unordered: bool,
+    buffer: Vec<u8>,
+    /// Bad lines that are printed already.
+    bad: usize,
+    printed: u64,
+    failed: u64,
+    first_failure: Option<String>,
+    /// When progress was shown last; none if nobody would see it.
+    progress: Option<Instant>,
+}
+
+impl Printer {
+    pub fn new(out: Box<dyn Write>, args: &Map) -> Self {
+        // Results on the same terminal are progress enough.
+        let seen = std::io::stderr().is_terminal() && (args.output.is_some() || !std::io::stdout().is_terminal());
+        Self {
+            out,
+            records: args.records || args.unordered,
+            unordered: args.unordered,
+            buffer: Vec::new(),
+            bad: 0,
+            printed: 0,
+            failed: 0,
+            first_failure: None,
+            progress: seen.then(Instant::now),
+        }
+    }
+
+    /// Lines printed.
+    pub fn printed(&self) -> u64 {
+        self.printed
+    }
+
+    /// Prints the result of a task, and the bad lines before it.
+    pub fn take(
+        &mut self,
+        findings: &Findings,
+        batch: BatchId,
+        index: u64,
+        result: Result<Vec<u8>, TaskError>,
+    ) -> Result<(), Exit> {
+        self.bad_lines(findings, if self.unordered { u64::MAX } else { index })?;
+        let answer = result.map_or_else(|error| Answer::Error(error.into()), Answer::Value);
+        self.print(findings.line_of(index), Some(batch.task(index).to_string()), &answer)
+    }
+
+    /// Prints the bad lines after the last task.
+    pub fn finish(&mut self, findings: &Findings) -> Result<(), Exit> {
+        self.bad_lines(findings, u64::MAX)?;
+        self.flush()?;
+        if self.progress.is_some() {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+        Ok(())
+    }
+
+    /// One line about what failed, if anything did.
+    pub fn summary(&self) -> Option<String> {
+        let first = self.first_failure.as_ref()?;
+        Some(format!("{} of {} lines did not succeed; the first: {first}", self.failed, self.printed))
+    }
+
+    pub fn flush(&mut self) -> Result<(), Exit> {
+        if !self.buffer.is_empty() {
+            self.out.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        self.out.flush()?;
+        Ok(())
+    }
+
+    fn bad_lines(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
+        for BadLine { number, message, .. } in findings.bad_before(before, self.bad) {
+            self.bad += 1;
+            self.print(number - 1, None, &Answer::Error(Failed::input(message)))?;
+        }
+        Ok(())
+    }
+
+    fn print(&mut self, line: u64, id: Option<String>, answer: &Answer) -> Result<(), Exit> {
+        if let Answer::Error(failed) = answer {
+            self.failed += 1;
+            let text = || format!("line {}: {}: {}", line + 1, failed.kind, failed.message);
+            self.first_failure.get_or_insert_with(text);
+        }
+        if self.records {
+            write_record_of(&mut self.buffer, line, id, answer);
+        } else {
+            write_bare(&mut self.buffer, answer);
+        }
+        self.printed += 1;
+        self.show_progress();
+        if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
+    }
+
+    fn show_progress(&mut self) {
+        if self.progress.is_some_and(|shown| shown.elapsed() >= PROGRESS_EVERY) {
+            self.progress = Some(Instant::now());
+            let _ = write!(std::io::stderr(), "\r{} results", self.printed);
+        }
+    }
+}

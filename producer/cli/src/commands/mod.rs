@@ -1,0 +1,41 @@
+//! One file per command.
+
+mod cancel;
+mod kernels;
+mod map;
+mod queues;
+mod results;
+mod status;
+mod submit;
+mod workers;
+
+use crate::args::{Cli, Command, Global};
+use crate::exit::Exit;
+use crate::signals::Signals;
+
+/// Runs the command until it has ended, or a signal ends it.
+pub async fn run(cli: Cli) -> Result<(), Exit> {
+    let mut signals = Signals::listen()?;
+    let global = &cli.global;
+    // Its own handling of signals: it cancels what has not started.
+    if let Command::Map(args) = cli.command {
+        return map::run(global, args, &mut signals).await;
+    }
+    tokio::select! {
+        ended = simple(global, cli.command) => ended,
+        code = signals.next() => Err(Exit::silent(code)),
+    }
+}
+
+async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
+    match command {
+        Command::Submit(args) => submit::run(global, args).await,
+        Command::Results(args) => results::run(global, args).await,
+        Command::Status(args) => status::run(global, args).await,
+        Command::Cancel(args) => cancel::run(global, args).await,
+        Command::Queues(args) => queues::run(global, args).await,
+        Command::Kernels(args) => kernels::run(global, args).await,
+        Command::Workers(args) => workers::run(global, args).await,
+        Command::Map(_) => Err(Exit::new(Exit::BUG, "`map` was not handled")),
+    }
+}

@@ -1,0 +1,118 @@
+//! `gristmill results`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use gristmill::shared::BatchId;
+use gristmill::{Client, Results as Collected};
+use tokio::time::{Instant, timeout_at};
+
+use crate::args::{Global, Results};
+use crate::exit::Exit;
+use crate::record::{Answer, write_bare, write_record};
+use crate::{say, session};
+
+/// A timeout that never passes: a year.
+const FOREVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+
+pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
+    let client = session::connect(global).await?;
+    let stream = if args.wait { client.results(args.batch) } else { client.results_present(args.batch) };
+    let mut printer = Printer::new(args.batch, args.records, args.wait);
+    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER);
+    let ended = timeout_at(deadline, print_all(stream, &mut printer)).await;
+    printer.flush()?;
+    match ended {
+        Ok(ended) => ended?,
+        Err(_) => {
+            let message = format!("the batch {} has not finished in time; it goes on", args.batch);
+            return Err(Exit::new(Exit::TIMEOUT, message));
+        }
+    }
+    if !args.wait {
+        tell_rest(&client, args.batch, printer.printed).await?;
+    }
+    if printer.failed > 0 {
+        let (failed, printed) = (printer.failed, printer.printed);
+        return Err(Exit::new(Exit::TASK, format!("{failed} of {printed} tasks did not succeed")));
+    }
+    Ok(())
+}
+
+async fn print_all(mut stream: Collected, printer: &mut Printer) -> Result<(), Exit> {
+    while let Some(item) = stream.next().await {
+        let (index, result) = item?;
+        printer.take(index, result.map_or_else(|error| Answer::Error(error.into()), Answer::Value))?;
+    }
+    printer.rest()
+}
+
+async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), Exit> {
+    if let Some(record) = client.batch(batch).await?
+        && record.tasks > printed
+    {
+        say!(
+            "gristmill: {} of {} tasks have not ended yet; --wait waits for them",
+            record.tasks - printed,
+            record.tasks
+        );
+    }
+    Ok(())
+}
+
+/// Prints in the order of the tasks.
+struct Printer {
+    batch: BatchId,
+    records: bool,
+    /// Whether every task will come: only then can those in order be printed before the end.
+    complete: bool,
+    next: u64,
+    early: BTreeMap<u64, Answer>,
+    line: Vec<u8>,
+    printed: u64,
+    failed: u64,
+}
+
+impl Printer {
+    fn new(batch: BatchId, records: bool, complete: bool) -> Self {
+        Self { batch, records, complete, next: 0, early: BTreeMap::new(), line: Vec::new(), printed: 0, failed: 0 }
+    }
+
+    fn take(&mut self, index: u64, answer: Answer) -> Result<(), Exit> {
+        self.early.insert(index, answer);
+        while self.complete
+            && let Some(answer) = self.early.remove(&self.next)
+        {
+            self.print(self.next, &answer)?;
+            self.next += 1;
+        }
+        if self.early.is_empty() { self.flush() } else { Ok(()) }
+    }
+
+    /// Prints what is left, whatever is missing before it.
+    fn rest(&mut self) -> Result<(), Exit> {
+        for (index, answer) in std::mem::take(&mut self.early) {
+            self.print(index, &answer)?;
+        }
+        self.flush()
+    }
+
+    fn print(&mut self, index: u64, answer: &Answer) -> Result<(), Exit> {
+        if self.records {
+            write_record(&mut self.line, self.batch, index, answer);
+        } else {
+            write_bare(&mut self.line, answer);
+        }
+        self.printed += 1;
+        self.failed += u64::from(matches!(answer, Answer::Error(_)));
+        if self.line.len() > 64 * 1024 { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Exit> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(&self.line)?;
+        out.flush()?;
+        self.line.clear();
+        Ok(())
+    }
+}

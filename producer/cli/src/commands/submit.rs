@@ -1,0 +1,99 @@
+//! `gristmill submit`.
+
+use std::io::{Read, Write};
+
+use gristmill::shared::defaults::BLOB_BYTES_MAX;
+use gristmill::{Lane, SubmitOptions};
+
+use crate::args::{Global, Priority, Submit, SubmitArgs};
+use crate::exit::Exit;
+use crate::{json, kernel_check, say, session};
+
+/// What a kernel without parameters is sent: MessagePack's nil.
+const NO_ARGS: [u8; 1] = [0xc0];
+/// Base64 makes bytes longer by a third; more than this cannot become an argument.
+const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
+
+pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
+    let packed = match args.args.as_deref() {
+        None => NO_ARGS.to_vec(),
+        Some("-") => read(&read_stdin().await?)?,
+        Some(text) => read(text)?,
+    };
+    let client = session::connect(global).await?;
+    kernel_check::check(&client, &args.kernel, args.common.force).await?;
+    let handle = client.submit_raw(&args.kernel, packed, &options(&args.common)).await?;
+    if !args.wait {
+        return print(&handle.id().to_string());
+    }
+    let result = match args.timeout {
+        None => handle.result().await,
+        Some(limit) => tokio::time::timeout(limit, handle.result()).await.map_err(|_| {
+            let id = handle.id();
+            Exit::new(
+                Exit::TIMEOUT,
+                format!("{id} has not ended within {limit:?}; it goes on, see `gristmill status {id}`"),
+            )
+        })?,
+    };
+    let text = json::from_msgpack(&result?)
+        .map_err(|error| Exit::new(Exit::TASK, format!("the output of {} cannot be printed: {error}", handle.id())))?;
+    print(&text)
+}
+
+/// The options that `submit` and `map` have in common.
+pub fn options(args: &SubmitArgs) -> SubmitOptions {
+    let lane = match args.priority {
+        Priority::High => Lane::High,
+        Priority::Normal => Lane::Normal,
+        Priority::Low => Lane::Low,
+    };
+    SubmitOptions {
+        queue: Some(args.queue.clone()),
+        lane,
+        retries: args.retries,
+        time_limit: args.time_limit,
+        ..SubmitOptions::default()
+    }
+}
+
+fn read(text: &str) -> Result<Vec<u8>, Exit> {
+    json::to_msgpack(text).map_err(|error| match error {
+        json::JsonError::Syntax(_) => {
+            let shown: String = text.chars().take(60).collect();
+            Exit::usage(format!(
+                "ARGS_JSON is {error}: {shown}; quote it for the shell: '\"text\"' for a string, '[1, 2]' for several \
+                 arguments"
+            ))
+        }
+        other => Exit::usage(format!("ARGS_JSON: {other}")),
+    })
+}
+
+/// Reads on a thread of its own, so that a signal can end the command meanwhile.
+async fn read_stdin() -> Result<String, Exit> {
+    let (done, text) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().take(TEXT_MAX + 1).read_to_string(&mut text);
+        // Nobody waits any more if a signal came.
+        let _ = done.send(read.map(|_| text));
+    });
+    let text = text.await.map_err(|_| Exit::new(Exit::BUG, "the thread that read stdin is gone"))?;
+    let text = text.map_err(|error| Exit::usage(format!("cannot read the arguments from stdin: {error}")))?;
+    if text.len() as u64 > TEXT_MAX {
+        return Err(Exit::usage(format!("the arguments on stdin are longer than {TEXT_MAX} bytes")));
+    }
+    if text.trim().is_empty() {
+        say!("gristmill: warning: stdin is empty; the kernel gets no arguments");
+        return Ok("null".into());
+    }
+    Ok(text)
+}
+
+fn print(line: &str) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Exit codes, and the one line that goes with them.
+
+use std::process::ExitCode;
+
+use gristmill::shared::connection::ConnectionError;
+use gristmill::{ClientError, TaskError};
+
+/// How a command ends that did not go well.
+#[derive(Debug)]
+pub struct Exit {
+    code: u8,
+    message: Option<String>,
+}
+
+impl Exit {
+    /// A task did not succeed.
+    pub const TASK: u8 = 1;
+    /// Bad usage, bad input, bad arguments for the kernel.
+    pub const USAGE: u8 = 2;
+    /// Redis unreachable or refusing.
+    pub const REDIS: u8 = 3;
+    /// `--timeout` passed; the work continues.
+    pub const TIMEOUT: u8 = 4;
+    /// No such batch, task, queue, kernel.
+    pub const UNKNOWN: u8 = 5;
+    /// Refused: queue full, or Redis near its memory limit.
+    pub const REFUSED: u8 = 6;
+    /// A bug.
+    pub const BUG: u8 = 70;
+    /// Ended by Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
+    /// Ended by SIGTERM.
+    pub const TERMINATED: u8 = 143;
+    /// Nobody reads stdout any more.
+    pub const CLOSED: u8 = 141;
+
+    /// Ends with a line on stderr.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: Some(message.into()) }
+    }
+
+    /// Ends without a word: all is said already, or nobody listens.
+    pub fn silent(code: u8) -> Self {
+        Self { code, message: None }
+    }
+
+    /// Bad usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Self::USAGE, message)
+    }
+
+    /// Says what there is to say, and becomes the code for the system.
+    pub fn report(self) -> ExitCode {
+        if let Some(message) = self.message {
+            crate::say!("gristmill: {}", one_line(&message));
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+/// Errors are one line, whatever a kernel or Redis says.
+pub fn one_line(text: &str) -> String {
+    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+impl From<ClientError> for Exit {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::Connection(ConnectionError::BadUrl { .. } | ConnectionError::NoTls { .. }) => Self::USAGE,
+            ClientError::Connection(_) | ClientError::Refused { .. } => Self::REDIS,
+            ClientError::QueueFull { .. } | ClientError::MemoryLimit(_) => Self::REFUSED,
+            ClientError::BlobGone(_)
+            | ClientError::NoSuchBatch(_)
+            | ClientError::ResultsExpired { .. }
+            | ClientError::BatchGone(_)
+            | ClientError::BatchSealed(_)
+            | ClientError::NoSuchTask(_) => Self::UNKNOWN,
+            ClientError::Codec(_) | ClientError::Name(_) | ClientError::Invalid(_) => Self::USAGE,
+            _ => Self::BUG,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<TaskError> for Exit {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Client(error) => error.into(),
+            TaskError::Delivered(_) | TaskError::OutputGone(_) => Self::new(Self::UNKNOWN, error.to_string()),
+            error => Self::new(Self::TASK, error.to_string()),
+        }
+    }
+}
+
+/// Writing to stdout failed: usually nobody reads it any more.
+impl From<std::io::Error> for Exit {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::silent(Self::CLOSED);
+        }
+        Self::new(Self::USAGE, format!("cannot write the output: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_stay_on_one_line() {
+        assert_eq!(one_line("panicked at x:\r\n  boom\n\n"), "panicked at x: boom");
+    }
+}

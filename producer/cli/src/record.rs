@@ -1,0 +1,100 @@
+//! How results look on stdout: bare values, `$error` objects, records.
+
+use gristmill::shared::{BatchId, TaskId};
+use gristmill::{TaskError, TaskFailure};
+use serde_json::{Value, json};
+
+use crate::json;
+
+/// What became of one line of input, or one task.
+pub enum Answer {
+    /// The MessagePack of its output.
+    Value(Vec<u8>),
+    /// It has none.
+    Error(Failed),
+}
+
+/// Why there is no output.
+pub struct Failed {
+    /// The task; none if the line never became one.
+    pub task: Option<TaskId>,
+    /// One word.
+    pub kind: String,
+    /// What went wrong.
+    pub message: String,
+    /// The attempt that ended it.
+    pub attempt: Option<u16>,
+}
+
+impl Failed {
+    /// An input line that is no value.
+    pub fn input(message: String) -> Self {
+        Self { task: None, kind: "bad_input".into(), message, attempt: None }
+    }
+
+    fn to_json(&self) -> Value {
+        let id = self.task.map(|task| task.to_string());
+        json!({ "id": id, "kind": self.kind, "message": self.message, "attempt": self.attempt })
+    }
+}
+
+impl From<TaskError> for Failed {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Ended(TaskFailure { task, kind, message, attempt, .. }) => {
+                Self { task: Some(task), kind: kind.to_string(), message, attempt: Some(attempt) }
+            }
+            other => {
+                let kind = match &other {
+                    TaskError::Delivered(_) => "delivered",
+                    TaskError::OutputGone(_) => "output_gone",
+                    TaskError::Output { .. } => "bad_output",
+                    _ => "client",
+                };
+                Self { task: other.task(), kind: kind.into(), message: other.to_string(), attempt: None }
+            }
+        }
+    }
+}
+
+/// Appends the line of one answer: the bare value, or `{"$error": …}`.
+pub fn write_bare(out: &mut Vec<u8>, answer: &Answer) {
+    match answer {
+        Answer::Value(bytes) => write_value(out, bytes),
+        Answer::Error(failed) => out.extend_from_slice(json!({ "$error": failed.to_json() }).to_string().as_bytes()),
+    }
+    out.push(b'\n');
+}
+
+/// Appends the record of one answer: `{"index", "id", "value" | "error"}`.
+pub fn write_record(out: &mut Vec<u8>, batch: BatchId, index: u64, answer: &Answer) {
+    // Of a line that never became a task, `failed.task` says so by being none.
+    let id = match answer {
+        Answer::Error(failed) => failed.task.map(|task| task.to_string()),
+        Answer::Value(_) => Some(batch.task(index).to_string()),
+    };
+    write_record_of(out, index, id, answer);
+}
+
+/// The same for a line of input whose number differs from its task's index.
+pub fn write_record_of(out: &mut Vec<u8>, index: u64, id: Option<String>, answer: &Answer) {
+    out.extend_from_slice(format!("{{\"index\":{index},\"id\":{},", Value::from(id)).as_bytes());
+    match answer {
+        Answer::Value(bytes) => {
+            out.extend_from_slice(b"\"value\":");
+            write_value(out, bytes);
+        }
+        Answer::Error(failed) => out.extend_from_slice(format!("\"error\":{}", failed.to_json()).as_bytes()),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// An output that JSON cannot hold is still answered on its own line.
+fn write_value(out: &mut Vec<u8>, bytes: &[u8]) {
+    let start = out.len();
+    if let Err(error) = json::write_json(bytes, out) {
+        out.truncate(start);
+        let failed = json!({ "$error": { "kind": "bad_output", "message": error.to_string() } });
+        out.extend_from_slice(failed.to_string().as_bytes());
+    }
+}

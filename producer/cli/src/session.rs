@@ -1,0 +1,21 @@
+//! The connection of a command.
+
+use gristmill::Client;
+use gristmill::shared::connection::Endpoint;
+use gristmill::shared::defaults::CLI_REACH;
+
+use crate::args::Global;
+use crate::exit::Exit;
+use crate::say;
+
+/// Connects; tries for 5 s.
+pub async fn connect(global: &Global) -> Result<Client, Exit> {
+    let endpoint = Endpoint::parse(&global.redis).map_err(gristmill::ClientError::from)?;
+    if endpoint.has_password() && std::env::args().any(|arg| arg.starts_with("--redis")) {
+        say!(
+            "gristmill: warning: everybody on this machine can read a password on the command line; use GRISTMILL_REDIS"
+        );
+    }
+    let client = Client::builder().endpoint(&global.redis).namespace(&global.namespace).reach(CLI_REACH);
+    Ok(client.connect().await?)
+}
