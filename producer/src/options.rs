@@ -26,6 +26,8 @@ pub struct SubmitOptions {
     pub expires_after: Option<Duration>,
     /// The tasks wait at least this long before they start.
     pub delay: Option<Duration>,
+    /// Tasks per message of a `map`, 1 to 4,096; none: by measured time. A chunk is never larger than 48 KiB.
+    pub chunk: Option<u32>,
 }
 
 impl SubmitOptions {
@@ -88,6 +90,13 @@ impl SubmitOptions {
     #[must_use]
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = Some(delay);
+        self
+    }
+
+    /// Puts so many tasks into each message, instead of as many as measured time suggests.
+    #[must_use]
+    pub fn chunk(mut self, tasks: u32) -> Self {
+        self.chunk = Some(tasks);
         self
     }
 

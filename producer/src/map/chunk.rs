@@ -14,17 +14,19 @@ const GROWTH: u32 = 4;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkSize {
     tasks: u32,
+    fixed: bool,
 }
 
 impl ChunkSize {
-    /// Nothing is measured yet: one task per message, for who knows how long a task is.
-    pub fn new() -> Self {
-        Self { tasks: 1 }
+    /// The size that the caller chose. Without one nothing is measured yet: one task per message, for
+    /// who knows how long a task is.
+    pub fn new(chosen: Option<u32>) -> Self {
+        Self { tasks: chosen.unwrap_or(1).clamp(1, MESSAGE_TASKS_MAX), fixed: chosen.is_some() }
     }
 
     /// A measurement: `ended` tasks in `elapsed`, while `busy` consumers had something to do.
     pub fn measured(&mut self, ended: u64, elapsed: Duration, busy: u64) {
-        if ended == 0 || elapsed.is_zero() {
+        if self.fixed || ended == 0 || elapsed.is_zero() {
             return;
         }
         let task_seconds = elapsed.as_secs_f64() * busy.max(1) as f64 / ended as f64;
@@ -35,6 +37,9 @@ impl ChunkSize {
     /// The size for a batch of which `left` tasks are known to remain: never so large that some of
     /// `consumers` would have nothing to do.
     pub fn for_remaining(&self, left: usize, consumers: u64) -> u32 {
+        if self.fixed {
+            return self.tasks;
+        }
         let share = left as u64 / (4 * consumers.max(1));
         self.tasks.min(u32::try_from(share).unwrap_or(u32::MAX)).max(1)
     }
@@ -46,14 +51,14 @@ mod tests {
 
     #[test]
     fn long_tasks_stay_alone() {
-        let mut size = ChunkSize::new();
+        let mut size = ChunkSize::new(None);
         size.measured(2, Duration::from_secs(1), 2);
         assert_eq!(size.tasks, 1);
     }
 
     #[test]
     fn short_tasks_grow_step_by_step_to_the_measured_work() {
-        let mut size = ChunkSize::new();
+        let mut size = ChunkSize::new(None);
         size.measured(40_000, Duration::from_secs(1), 2);
         assert_eq!(size.tasks, 4);
         for _ in 0..10 {
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn sizes_shrink_at_once() {
-        let mut size = ChunkSize { tasks: 4096 };
+        let mut size = ChunkSize { tasks: 4096, fixed: false };
         size.measured(100, Duration::from_secs(1), 1);
         assert_eq!(size.tasks, 3);
         size.measured(0, Duration::from_secs(1), 1);
@@ -78,9 +83,17 @@ mod tests {
 
     #[test]
     fn the_end_of_a_batch_is_spread_over_all_consumers() {
-        let size = ChunkSize { tasks: 1000 };
+        let size = ChunkSize { tasks: 1000, fixed: false };
         assert_eq!(size.for_remaining(80, 10), 2);
         assert_eq!(size.for_remaining(1, 10), 1);
         assert_eq!(size.for_remaining(usize::MAX, 10), 1000);
+    }
+
+    #[test]
+    fn a_chosen_size_stays() {
+        let mut size = ChunkSize::new(Some(7));
+        size.measured(40_000, Duration::from_secs(1), 2);
+        assert_eq!(size.for_remaining(2, 10), 7);
+        assert_eq!(ChunkSize::new(Some(0)).for_remaining(2, 10), 1);
     }
 }

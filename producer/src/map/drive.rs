@@ -24,7 +24,7 @@ const DELIVERIES: usize = 16;
 
 /// Starts it.
 pub(super) fn spawn(client: Client, source: Source, sender: Sender) -> (Arc<Shared>, mpsc::Receiver<Delivery>) {
-    let shared = Arc::new(Shared::new());
+    let shared = Arc::new(Shared::new(sender.packer().options.chunk));
     let (to, from) = mpsc::channel(DELIVERIES);
     let batch = sender.packer().batch;
     let feeder = Feeder::new(source, sender, shared.clone());

@@ -71,10 +71,10 @@ struct State {
 }
 
 impl Shared {
-    pub fn new() -> Self {
+    pub fn new(chunk: Option<u32>) -> Self {
         let state = State {
             window: Window::default(),
-            chunk: ChunkSize::new(),
+            chunk: ChunkSize::new(chunk),
             ended: 0,
             since: Instant::now(),
             buffered_bytes: 0,

@@ -1,0 +1,39 @@
+//! The core figures, in one run on one machine: tasks per second, CPU per task of client, workers and
+//! Redis, round trips, memory of each process, requests of an idle consumer.
+//!
+//! `cargo build --release && target/release/gristmill-benchmarks`
+
+mod fleet;
+mod idle;
+mod memory;
+mod roundtrip;
+mod throughput;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+/// The kernel that all task figures use; its body lives in the stock worker.
+mod kernels {
+    gristmill::remote_kernel! {
+        /// The square of a whole number.
+        pub fn square(n: i64) -> i64 = "square";
+    }
+}
+
+fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gristmill-benchmarks: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure() -> Result<(), Box<dyn Error>> {
+    throughput::run().await?;
+    roundtrip::run().await?;
+    memory::run().await?;
+    idle::run().await
+}
