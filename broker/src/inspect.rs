@@ -10,6 +10,22 @@ use crate::error::BrokerError;
 
 type Fields = BTreeMap<String, String>;
 
+/// What [`BatchRecord`] is read from, besides the counters of the outcomes.
+const BATCH_FIELDS: [&str; 12] = [
+    "kernel",
+    "queue",
+    "state",
+    "single",
+    "next_seq",
+    "tasks",
+    "total",
+    "created_at_ms",
+    "finished_at_ms",
+    "cancelled_at_ms",
+    "revived_at_ms",
+    "abandoned",
+];
+
 /// A queue as its counters show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueStats {
@@ -177,7 +193,11 @@ impl Broker {
         conn: &mut C,
         batch: BatchId,
     ) -> Result<Option<BatchRecord>, BrokerError> {
-        let fields: Fields = redis::cmd("HGETALL").arg(self.keys.batch(batch)).query_async(conn).await?;
+        // The hash of a batch of one also holds the outcome, which is no text.
+        let fields: BTreeMap<String, Vec<u8>> =
+            redis::cmd("HGETALL").arg(self.keys.batch(batch)).query_async(conn).await?;
+        let fields: Fields =
+            fields.into_iter().filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?))).collect();
         let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
         let state = match fields.get("state").map(String::as_str) {
             Some("open") => BatchState::Open,
@@ -200,6 +220,14 @@ impl Broker {
             revived_at_ms: optional(&fields, "revived_at_ms"),
             abandoned: text("abandoned") == "1",
         }))
+    }
+
+    /// The readable fields, by name: that of a batch of one also holds its outcome, which is binary and may be large.
+    async fn batch_fields<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Fields, BrokerError> {
+        let names: Vec<&str> = BATCH_FIELDS.into_iter().chain(OutcomeKind::ALL.map(OutcomeKind::as_str)).collect();
+        let values: Vec<Option<String>> =
+            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg(&names).query_async(conn).await?;
+        Ok(names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
 
     /// Kernels that workers offer or offered within a week, by name.
