@@ -10,8 +10,8 @@ local function read_ending(k, a)
   local e = { batches = {}, by_id = {}, buckets = {}, parked = {}, runs = {}, replacements = {}, dead = {} }
   e.queues, k, a = read_queues(k, a)
   for i = 1, tonumber(ARGV[a]) do
-    local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], ended = 0, counts = {}, listed = {} }
-    b.state, b.tasks, b.single = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single'))
+    local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], edges = {}, counts = {}, listed = {} }
+    b.state, b.tasks, b.single, b.recreated = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single', 'recreated'))
     redis.call('LLEN', b.runs)
     e.batches[i], e.by_id[b.id] = b, b
     k, a = k + 2, a + 2
@@ -48,6 +48,13 @@ local function read_ending(k, a)
   return e, k, a + 3
 end
 
+-- Marks where a stretch of task indices begins and ends. What messages hold counts up, what becomes of them
+-- counts down: the two cover the same indices if every mark cancels out.
+local function mark(b, first, count, n)
+  b.edges[first] = (b.edges[first] or 0) + n
+  b.edges[first + count] = (b.edges[first + count] or 0) - n
+end
+
 local function check_run(run)
   local b, value = run.batch, run.value
   if not b or not run.first or #value < 5 then return 'a run names no batch, or has no outcomes' end
@@ -58,22 +65,23 @@ local function check_run(run)
     if not kind then return 'a run has an unknown status' end
     b.counts[kind] = (b.counts[kind] or 0) + 1
   end
-  b.ended = b.ended + run.count
+  mark(b, run.first, run.count, -1)
   if b.state then
     if b.single ~= '1' and not run.bucket then return 'a run of a batch of several names no bucket' end
-    if run.first + run.count > tonumber(b.tasks) then return 'a run lies outside of its batch' end
+    -- A batch that revive brought back knows only what was revived; stragglers of its first life are welcome.
+    if not b.recreated and run.first + run.count > tonumber(b.tasks) then return 'a run lies outside of its batch' end
   end
 end
 
 local function check_replacement(e, r)
-  local queue, _, count, _, expires, raw = header(r.message)
+  local queue, _, count, first, expires, raw = header(r.message)
   if not queue then return 'a replacement has no readable header' end
   r.queue, r.count, r.expires = e.queues.by_name[queue], count, expires
   local b = e.by_id[batch_text(raw)]
   if not r.queue or not b then return 'a replacement belongs to a queue or batch whose keys are missing' end
   if r.kind == 's' and not r.argument then return 'a scheduled replacement has no due time' end
   if r.kind == 'p' and not e.parked[r.argument] then return 'a parked replacement names no list' end
-  b.ended = b.ended + count
+  mark(b, first, count, -1)
 end
 
 -- Checks everything against the messages that end. Returns the fault in words, or nil.
@@ -90,14 +98,18 @@ local function check_ending(e, messages)
     if not d.queue then return 'a dead letter names no queue' end
   end
   for _, m in ipairs(messages) do
-    local queue, _, count, _, _, raw = header(m)
+    local queue, _, count, first, _, raw = header(m)
+    if not queue then return 'a message has no readable header' end
     local q, b = e.queues.by_name[queue], e.by_id[batch_text(raw)]
     if not q or not b then return 'a message belongs to a queue or batch whose keys are missing' end
-    b.ended, b.queue = b.ended - count, q
+    mark(b, first, count, 1)
+    b.queue = q
     q.leaving = (q.leaving or 0) + count
   end
   for _, b in ipairs(e.batches) do
-    if b.ended ~= 0 then return 'batch ' .. b.id .. ': the ends do not cover the messages exactly' end
+    for _, n in pairs(b.edges) do
+      if n ~= 0 then return 'batch ' .. b.id .. ': the ends do not cover the messages exactly' end
+    end
   end
 end
 
@@ -117,7 +129,7 @@ local function record_runs(e)
     end
   end
   for _, bucket in ipairs(e.buckets) do
-    if #bucket.pairs > 0 then redis.call('HSET', bucket.key, unpack(bucket.pairs)) end
+    call_in_slices('HSET', bucket.key, bucket.pairs)
   end
 end
 
@@ -128,7 +140,7 @@ local function count_outcomes(e)
         redis.call('HINCRBY', b.hash, kind, int(n))
         count_tasks(b.queue, kind .. '_total', n)
       end
-      if #b.listed > 0 then redis.call('RPUSH', b.runs, unpack(b.listed)) end
+      call_in_slices('RPUSH', b.runs, b.listed)
       redis.call('PUBLISH', b.channel, b.hint)
     end
   end

@@ -45,6 +45,14 @@ local function header(m)
   return queue, lane + 1, count, first, expires, string.sub(m, 18, 33), single
 end
 
+-- Calls a command with all of `list`. Lua unpacks some thousand values at most, and an error in the middle of a
+-- script leaves what was written before it.
+local function call_in_slices(command, key, list)
+  for i = 1, #list, 1000 do
+    redis.call(command, key, unpack(list, i, math.min(i + 999, #list)))
+  end
+end
+
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
