@@ -82,12 +82,13 @@ impl Broker {
             .key(self.keys.queues())
             .key(self.keys.paused());
         script.key(self.queue_keys(call.queue).as_slice()).key(call.blobs);
-        let blob_life = defaults::MESSAGE_LIFE + call.result_ttl + defaults::BLOB_MARGIN;
+        // A message that is due in a month expires later still: the script adds its life to this.
+        let blob_margin = call.result_ttl + defaults::BLOB_MARGIN;
         script.arg(call.batch.to_string()).arg(self.keys.done(call.batch)).arg(call.seq);
         script.arg(u8::from(call.seal)).arg(u8::from(call.single)).arg(call.kernel);
         script.arg(1).arg(call.queue.as_str()).arg(call.lane.code() + 1);
         script.arg(call.due_at_ms.map_or(String::new(), |due| due.to_string()));
-        script.arg(call.result_ttl.as_millis() as u64).arg(blob_life.as_millis() as u64);
+        script.arg(call.result_ttl.as_millis() as u64).arg(blob_margin.as_millis() as u64);
         script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(call.messages);
         let mut reply = Reply::new("enqueue", script.invoke_async(conn).await?)?;
         let status = reply.text()?;

@@ -2,8 +2,8 @@
 --
 -- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5-12 the queue, 13.. parts of the blobs that the messages name
 -- ARGV  1 batch id, 2 done channel, 3 seq, 4 seal (1 or 0), 5 single (1 or 0), 6 kernel, 7 and 8: '1' and the queue,
---       9 lane (1 high, 2 normal, 3 low), 10 due ms or '', 11 result ttl ms, 12 blob ttl ms, 13 depth limit,
---       14 ms after which an untouched open batch is looked at, 15.. messages
+--       9 lane (1 high, 2 normal, 3 low), 10 due ms or '', 11 result ttl ms, 12 ms that a blob outlives its messages, 13 depth limit,
+--       14 ms after which an untouched open batch is looked at, 15.. messages, at most 1000
 -- Returns  { 'DONE' | 'DUPLICATE' | 'GAP', next seq }, { 'SEALED' }, { 'GONE' }, { 'BLOB_GONE', key },
 --          { 'FULL', depth, limit }, { 'BAD', what }
 -- Must never append a message twice, append to a sealed batch, or leave a gap in the indices of a batch.
@@ -11,9 +11,9 @@
 
 local id, channel, seq, seal, single = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1', ARGV[5]
 local lane, due, ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
-local blob_ttl, depth_limit, abandoned_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
+local blob_margin, depth_limit, abandoned_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local batch_key, batches_key, queues_key, paused_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local FIRST_MESSAGE, FIRST_BLOB = 15, 13
+local FIRST_MESSAGE, FIRST_BLOB, MESSAGES_MAX = 15, 13, 1000
 
 local queues = read_queues(5, 7)
 local q = queues[1]
@@ -26,6 +26,8 @@ if seq < next_seq then return { 'DUPLICATE', next_seq } end
 if state and state ~= 'open' then return { 'SEALED' } end
 if seq > next_seq then return { 'GAP', next_seq } end
 
+-- RPUSH of more than Lua can unpack would fail after the batch was written.
+if #ARGV - FIRST_MESSAGE >= MESSAGES_MAX then return { 'BAD', 'a call holds at most 1000 messages' } end
 local messages, added = {}, 0
 for i = FIRST_MESSAGE, #ARGV do
   local queue, its_lane, count, first, expires, raw, is_single = header(ARGV[i])
@@ -57,6 +59,7 @@ else
   look_at(batches_key, id, now + abandoned_ms)
 end
 redis.call('SADD', queues_key, q.name)
+local blob_ttl = math.max(last_expiry - now, 0) + blob_margin
 for i = FIRST_BLOB, #KEYS do
   if redis.call('PTTL', KEYS[i]) < blob_ttl then redis.call('PEXPIRE', KEYS[i], int(blob_ttl)) end
 end
