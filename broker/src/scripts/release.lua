@@ -21,14 +21,17 @@ local keep = math.min(from - settled, held)
 local parts = {}
 if cut then
   if cut < settled or cut >= settled + keep then return { 'MISMATCH', 'the message to cut is not in flight' } end
-  local _, _, whole, first, _, batch = header(redis.call('LINDEX', KEYS[6], cut - settled))
+  local message = redis.call('LINDEX', KEYS[6], cut - settled)
+  local its_queue, _, whole, first = header(message)
   local covered = 0
   for i = 0, tonumber(ARGV[a]) do
     local part = i == 0 and ARGV[6] or ARGV[a + i]
-    local queue, _, count, its_first, _, its_batch = header(part)
-    if not queue or not queues.by_name[queue] or its_batch ~= batch or its_first ~= first + covered then
+    local queue, _, count, part_first = header(part)
+    -- The first 33 bytes of a header, up to the batch, are those of the whole message.
+    if not queue or queue ~= its_queue or string.sub(part, 1, 33) ~= string.sub(message, 1, 33) or part_first ~= first + covered then
       return { 'MISMATCH', 'a part does not continue the message' }
     end
+    if i > 0 and not queues.by_name[queue] then return { 'MISMATCH', 'the keys of a part are missing' } end
     covered = covered + count
     if i > 0 then parts[#parts + 1] = part end
   end
