@@ -4,7 +4,7 @@
 -- ARGV  1 consumer, 2 cause: died | idle | ordered | expired, 3 position that ran (died), 4 certificate,
 --       5 longest age of the last tick, ms (expired), 6.. n queues, name...
 -- Returns  { 'DONE', tasks returned, suspect field... }, { 'GONE' } if there is no lease (any more),
---          { 'NOT_EXPIRED' }, { 'NEED_KEYS', queue... }
+--          { 'NOT_EXPIRED' }, { 'NEED_KEYS', queue... }, { 'MISMATCH', what } if a foreign hand was in the list
 -- Must never take from a consumer whose lease is valid on the word of anybody but its own supervisor; must
 -- never leave a message in a list that nothing names: messages, lease and hash go in the same call.
 
@@ -25,6 +25,7 @@ local missing = { 'NEED_KEYS' }
 local back, suspects = {}, {}
 for i, m in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do
   local queue = header(m)
+  if not queue then return { 'MISMATCH', 'a message in flight has no readable header' } end
   local at = settled + i - 1
   if not queues.by_name[queue] then missing[#missing + 1] = queue end
   if cause == 'expired' or (cause == 'died' and at == position) then
