@@ -17,8 +17,16 @@ for i = 4, #ARGV do
   if tonumber(ARGV[i]) >= tonumber(tasks) then return { 'NO_TASK', ARGV[i] } end
 end
 if mark ~= '*' and not whole then
-  for i = 4, #ARGV do mark = mark and mark .. ',' .. ARGV[i] or ARGV[i] end
-  if #mark > tonumber(ARGV[3]) then return { 'TOO_MANY' } end
+  -- A repeated call adds nothing.
+  local indices, known, bytes = {}, {}, -1
+  local function add(index)
+    if known[index] then return end
+    known[index], indices[#indices + 1], bytes = true, index, bytes + #index + 1
+  end
+  for index in string.gmatch(mark or '', '%d+') do add(index) end
+  for i = 4, #ARGV do add(ARGV[i]) end
+  if bytes > tonumber(ARGV[3]) then return { 'TOO_MANY' } end
+  mark = table.concat(indices, ',')
 end
 
 local now = now_ms()
