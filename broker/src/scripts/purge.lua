@@ -6,6 +6,8 @@
 -- Must never remove a message that its caller has not seen.
 
 local n = tonumber(ARGV[1])
+-- LRANGE from 0 to -1 would be the whole lane.
+if n < 1 then return { 'DONE', 0 } end
 local messages = redis.call('LRANGE', KEYS[2], 0, n - 1)
 if #messages ~= n then return { 'CHANGED' } end
 for i = 1, n do
