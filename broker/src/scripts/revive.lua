@@ -13,14 +13,18 @@ local q = read_queues(5, 8)[1]
 redis.call('ZCARD', batches_key)
 redis.call('SCARD', KEYS[3])
 redis.call('SCARD', KEYS[4])
-if redis.call('HEXISTS', q.records, task) == 0 then return { 'GONE' } end
+local letter = redis.call('HGET', q.records, task)
+if not letter then return { 'GONE' } end
 local queue, lane, count, first, expires, raw, single = header(message)
 if queue ~= q.name or count ~= 1 or batch_text(raw) ~= id then return { 'BAD', 'the message is not that task' } end
 for i = 13, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return { 'BLOB_GONE', KEYS[i] } end
 end
-local state, counted, last_expiry, ttl, recreated, tasks = unpack(redis.call('HMGET', batch_key, 'state', kind,
-  'last_expiry_ms', 'result_ttl_ms', 'recreated', 'tasks'))
+local state, counted, last_expiry, ttl, recreated, tasks, created = unpack(redis.call('HMGET', batch_key, 'state', kind,
+  'last_expiry_ms', 'result_ttl_ms', 'recreated', 'tasks', 'created_at_ms'))
+counted = tonumber(counted or 0) > 0
+-- What died before its batch came back was counted in the hash that is gone.
+if recreated and u64(letter, 1) < tonumber(created) then counted = false end
 
 local now = now_ms()
 redis.call('RPUSH', q.lanes[lane], message)
@@ -29,13 +33,13 @@ redis.call('HDEL', q.records, task)
 count_tasks(q, 'dead_tasks', -1)
 count_tasks(q, 'ready_tasks', 1)
 ttl = tonumber(ttl or ARGV[5])
-if recreated then
+if counted then
+  redis.call('HINCRBY', batch_key, kind, -1)
+elseif recreated then
   -- A batch that came back holds only what was revived: it grows with each.
   redis.call('HINCRBY', batch_key, 'total', 1)
   redis.call('HSET', batch_key, 'tasks', int(math.max(first + 1, tonumber(tasks))))
-elseif state then
-  if tonumber(counted or 0) > 0 then redis.call('HINCRBY', batch_key, kind, -1) end
-else
+elseif not state then
   redis.call('HSET', batch_key, 'kernel', ARGV[4], 'queue', q.name, 'state', 'sealed', 'next_seq', '1', 'total', '1',
     'tasks', int(first + 1), 'created_at_ms', int(now), 'result_ttl_ms', int(ttl), 'single', single and '1' or '0', 'recreated', '1')
 end
@@ -43,7 +47,8 @@ redis.call('HSET', batch_key, 'revived_at_ms', int(now), 'touched_at_ms', int(no
   'last_expiry_ms', int(math.max(expires, tonumber(last_expiry or 0))))
 if single then
   redis.call('PEXPIREAT', batch_key, int(math.max(expires, now) + ttl))
-else
+elseif state ~= 'open' then
+  -- An open batch is looked at sooner, to see whether its client still lives.
   look_at(batches_key, id, math.max(expires, now) + ttl)
 end
 for i = 13, #KEYS do
