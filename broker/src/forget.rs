@@ -2,16 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_shared::{BatchId, Keys};
+use gristmill_shared::{BatchId, Keys, defaults};
 use redis::aio::ConnectionLike;
 
 use crate::Broker;
 use crate::error::BrokerError;
 
 impl Broker {
-    /// Deletes the stored outcomes of the runs that begin at `firsts`, at most 1,000. Counters and the list
-    /// of runs stay; another reader learns that the outcome was delivered.
+    /// Deletes the stored outcomes of the runs that begin at `firsts`. Counters and the list of runs stay;
+    /// another reader learns that the outcome was delivered.
     pub async fn forget<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        firsts: &[u64],
+    ) -> Result<(), BrokerError> {
+        for firsts in firsts.chunks(defaults::CALL_MESSAGES_MAX) {
+            self.forget_some(conn, batch, firsts).await?;
+        }
+        Ok(())
+    }
+
+    async fn forget_some<C: ConnectionLike>(
         &self,
         conn: &mut C,
         batch: BatchId,
