@@ -193,11 +193,7 @@ impl Broker {
         conn: &mut C,
         batch: BatchId,
     ) -> Result<Option<BatchRecord>, BrokerError> {
-        // The hash of a batch of one also holds the outcome, which is no text.
-        let fields: BTreeMap<String, Vec<u8>> =
-            redis::cmd("HGETALL").arg(self.keys.batch(batch)).query_async(conn).await?;
-        let fields: Fields =
-            fields.into_iter().filter_map(|(name, value)| Some((name, String::from_utf8(value).ok()?))).collect();
+        let fields = self.batch_fields(conn, batch).await?;
         let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
         let state = match fields.get("state").map(String::as_str) {
             Some("open") => BatchState::Open,
