@@ -33,6 +33,7 @@ local now = now_ms()
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[4], id, whole and '*' or mark)
 redis.call('HINCRBY', KEYS[5], 'cancel_epoch', 1)
+redis.call('PEXPIRE', KEYS[5], 604800000)
 -- The mark of a batch of one is found again through the zset, since its hash just expires.
 if single == '1' then look_at(KEYS[3], id, now + math.max(redis.call('PTTL', KEYS[2]), 0) + 1000) end
 if whole then
