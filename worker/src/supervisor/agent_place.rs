@@ -67,7 +67,7 @@ impl AgentPlace {
         match forked {
             Ok((child, to_agent, from_agent)) => {
                 if self.forked_before {
-                    tracing::warn!(event = events::AGENT_REPLACED, pid = child.pid.as_raw());
+                    tracing::warn!(event = events::AGENT_REPLACED, pid = child.pid.as_raw(), "agent replaced");
                 }
                 self.forked_before = true;
                 self.child = Some(child);
@@ -75,7 +75,7 @@ impl AgentPlace {
             }
             Err(error) => {
                 let delay = self.backoff.next();
-                tracing::error!(event = events::FORK_FAILED, role = "agent", %error, retry_ms = delay.as_millis() as u64);
+                tracing::error!(event = events::FORK_FAILED, role = "agent", %error, retry_ms = delay.as_millis() as u64, "no agent could be forked");
                 self.fork_at = Instant::now() + delay;
             }
         }
@@ -98,7 +98,7 @@ impl AgentPlace {
         self.fork_at = now + delay;
         if reaped.status.code() != Some(i32::from(EXIT_OK)) {
             let pid = child.pid.as_raw();
-            tracing::warn!(event = events::AGENT_DIED, pid, summary = describe(reaped.status));
+            tracing::warn!(event = events::AGENT_DIED, pid, summary = describe(reaped.status), "agent died");
         }
         false
     }

@@ -49,7 +49,12 @@ fn block_signals() -> nix::Result<(Signals, SigSet)> {
 pub(crate) fn run(config: Arc<WorkerConfig>, kernels: Kernels, slots: Slots, own: Own) -> nix::Result<u8> {
     let (signals, mask) = block_signals()?;
     let now = Instant::now();
-    tracing::info!(event = events::WORKER_STARTED, worker = config.worker, consumers = config.consumers);
+    tracing::info!(
+        event = events::WORKER_STARTED,
+        worker = config.worker,
+        consumers = config.consumers,
+        "worker started"
+    );
     let supervisor = Supervisor {
         places: slots.iter().enumerate().map(|(number, slot)| Place::new(number, slot, now)).collect(),
         agent: AgentPlace::new(now),
@@ -88,7 +93,7 @@ impl Supervisor {
         loop {
             self.fork_due();
             match self.next_step() {
-                Step::Exit(code) => return Ok(self.close(code)),
+                Step::Exit(code) => return self.close(code),
                 Step::Wait => self.wait()?,
                 step => self.act(step),
             }
@@ -115,7 +120,7 @@ impl Supervisor {
         match step {
             Step::Wait | Step::Exit(_) => {}
             Step::Drain => {
-                tracing::info!(event = events::WORKER_DRAINING, worker = self.config.worker);
+                tracing::info!(event = events::WORKER_DRAINING, worker = self.config.worker, "draining");
                 self.slots.set_draining();
                 self.places.iter().filter_map(Place::child).for_each(|child| child.send(Command::Drain));
             }
@@ -199,14 +204,22 @@ impl Supervisor {
         }
     }
 
-    /// Last words. Programs that kernels left behind die with the worker.
-    fn close(&mut self, code: u8) -> u8 {
+    /// Last words. Programs that kernels left behind die with the worker, those that they started too.
+    fn close(&mut self, code: u8) -> nix::Result<u8> {
+        self.look_at = Instant::now() + LOOK;
+        let until = self.look_at;
         self.kill_strays();
+        while self.strays && Instant::now() < until {
+            self.wait()?;
+            while self.signals.next_stop().is_some() {}
+            self.bury_the_dead()?;
+            self.kill_strays();
+        }
         let reports = self.reports.unacknowledged();
         if reports > 0 {
-            tracing::warn!(event = events::REPORTS_DROPPED, reports);
+            tracing::warn!(event = events::REPORTS_DROPPED, reports, "deaths are left to the expiry of the leases");
         }
-        tracing::info!(event = events::WORKER_STOPPED, worker = self.config.worker);
-        code
+        tracing::info!(event = events::WORKER_STOPPED, worker = self.config.worker, "worker stopped");
+        Ok(code)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_shared::{ConsumerId, DeathCause, Kernels, events};
+use gristmill_shared::{Certificate, ConsumerId, DeathCause, Kernels, events};
 use nix::unistd::Pid;
 
 use super::backoff::Backoff;
@@ -16,7 +16,7 @@ use crate::config::WorkerConfig;
 use crate::consumer;
 use crate::process::Reaped;
 use crate::roles::ConsumerStart;
-use crate::slot::{Leaving, SlotRef, Slots};
+use crate::slot::{Leaving, SlotRef, SlotSnapshot, Slots};
 
 /// The I/O thread has this much longer than a limit to act on it, before the supervisor does.
 const OVERRUN: Duration = Duration::from_secs(2);
@@ -68,7 +68,7 @@ impl Place {
             }
             Err(error) => {
                 let delay = self.backoff.next();
-                tracing::error!(event = events::FORK_FAILED, role = "consumer", %error, retry_ms = delay.as_millis() as u64);
+                tracing::error!(event = events::FORK_FAILED, role = "consumer", %error, retry_ms = delay.as_millis() as u64, "no consumer could be forked");
                 self.fork_at = Instant::now() + delay;
             }
         }
@@ -98,7 +98,8 @@ impl Place {
                 event = events::LIMIT_ENFORCED,
                 consumer = %snapshot.consumer,
                 task = %task.task,
-                run_ms = task.run_ms
+                run_ms = task.run_ms,
+                "killing a consumer that ignores its time limit"
             );
             child.kill();
         }
@@ -112,12 +113,7 @@ impl Place {
         let evidence = Evidence { reaped, slot: &slot, overran: self.overran, out_of_memory, host };
         let (ordered, certificate) = (evidence.ordered(), evidence.certificate());
         let consumer = slot.consumer;
-        if certificate.cause == DeathCause::Ordered {
-            tracing::info!(event = events::CONSUMER_LEFT, %consumer, summary = certificate.summary);
-        } else {
-            let (cause, task) = (certificate.cause, slot.task.map(|task| task.task.to_string()));
-            tracing::warn!(event = events::CONSUMER_DIED, %consumer, cause = cause_name(cause), summary = certificate.summary, task);
-        }
+        log(consumer, &slot, &certificate);
         let running = slot.task.map(|task| (task.position, task.item));
         reports.add(consumer, self.number, running, ordered, certificate);
         let mut delay = Duration::ZERO;
@@ -135,6 +131,23 @@ pub(super) fn out_of_memory(place: &Place, reaped: &Reaped, watch: &mut OomWatch
     use std::os::unix::process::ExitStatusExt;
     let ours = place.overran || place.slot.leaving() != Leaving::None;
     reaped.status.signal() == Some(libc::SIGKILL) && !ours && watch.charge()
+}
+
+/// A consumer that left by itself has said so; any other end is told here.
+fn log(consumer: ConsumerId, slot: &SlotSnapshot, certificate: &Certificate) {
+    let (summary, task) = (&certificate.summary, slot.task.map(|task| task.task.to_string()));
+    match certificate.cause {
+        DeathCause::Ordered if certificate.exit_code.is_some() => {
+            tracing::debug!(event = events::CONSUMER_LEFT, %consumer, summary);
+        }
+        DeathCause::Ordered => {
+            tracing::info!(event = events::CONSUMER_LEFT, %consumer, summary, task, "consumer ended");
+        }
+        cause => {
+            let cause = cause_name(cause);
+            tracing::warn!(event = events::CONSUMER_DIED, %consumer, cause, summary, task, "consumer died");
+        }
+    }
 }
 
 fn cause_name(cause: DeathCause) -> &'static str {

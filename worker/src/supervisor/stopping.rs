@@ -72,9 +72,9 @@ impl Stopping {
         self.phase == Phase::Running
     }
 
-    /// Whether the agent is replaced.
+    /// Whether the agent is replaced: until it was told to leave, or has given up.
     pub(super) fn wants_agent(&self) -> bool {
-        !matches!(self.phase, Phase::Closing { .. })
+        self.code != EXIT_REDIS && !matches!(self.phase, Phase::Closing { .. })
     }
 
     /// The first signal drains, the second ends everything at once.
@@ -195,6 +195,7 @@ mod tests {
     fn giving_up_reports_nothing() {
         let (mut stopping, now) = (stopping(), Instant::now());
         assert_eq!(stopping.give_up(now), Step::KillConsumers);
+        assert!(!stopping.wants_agent());
         assert_eq!(stopping.step(now, true, false, false), Step::KillConsumers);
         assert_eq!(stopping.step(now, false, false, false), Step::DismissAgent);
         assert_eq!(stopping.step(now, false, false, false), Step::Exit(3));

@@ -26,11 +26,12 @@ pub fn run(start: AgentStart) -> u8 {
         while let Some(death) = reader.next().unwrap() {
             let certificate = &death.certificate;
             say(format_args!(
-                "report {} {:?} {:?} ordered={} progress={:?} {}",
+                "report {} {:?} {:?} ordered={} run_ms={} progress={:?} {}",
                 death.report_id,
                 certificate.cause,
                 death.running,
                 death.ordered,
+                certificate.run_ms.unwrap_or(0),
                 certificate.progress.as_deref().unwrap_or(""),
                 certificate.summary
             ));

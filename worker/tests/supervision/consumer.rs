@@ -7,16 +7,20 @@ use gristmill_shared::BatchId;
 
 use crate::roles::ConsumerStart;
 use crate::slot::{Begin, Leaving};
-use crate::{first, read_blocking, say, scenario};
+use crate::{clock, first, read_blocking, say, scenario};
 
 /// Runs it.
 pub fn run(start: ConsumerStart) -> u8 {
     say(format_args!("consumer {}", std::process::id()));
     let scenario = scenario();
     if scenario == "never_joins" {
+        say(format_args!("started_ms {}", clock::monotonic_ms()));
         return 1;
     }
-    start.slot.set_joined();
+    // To have joined means to have spoken with Redis.
+    if scenario != "no_redis" {
+        start.slot.set_joined();
+    }
     match scenario.as_str() {
         "files" => list_files(),
         "aborts" if first("aborted") => {
@@ -85,6 +89,7 @@ fn idle(start: &ConsumerStart) -> u8 {
 }
 
 /// Starts a program that holds this process's stderr open: the end of file there proves its death.
+#[expect(clippy::zombie_processes, reason = "who ends and reaps it is what the scenario is about")]
 fn program(name: &str, args: &[&str]) {
     let child = Command::new(name).args(args).stdout(Stdio::null()).spawn().unwrap();
     say(format_args!("program {}", child.id()));

@@ -1,7 +1,5 @@
 //! What happens to a worker, and what must come of it.
 
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::Signal::{SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::kill;
 
@@ -28,14 +26,15 @@ pub const ALL: &[(&str, fn())] = &[
 ];
 
 fn an_abort_is_a_crash_and_has_a_successor() {
-    let worker = Worker::start("aborts");
+    let mut worker = Worker::start("aborts");
     let report = worker.line("report 1");
-    assert!(report.starts_with("Crash Some((4, 1)) ordered=false progress=\"row 7\" killed by SIGABRT"), "{report}");
+    assert!(report.starts_with("Crash Some((4, 1)) ordered=false"), "{report}");
+    assert!(report.contains("progress=\"row 7\" killed by SIGABRT"), "{report}");
     worker.drain();
 }
 
 fn an_exit_in_a_task_is_a_crash() {
-    let worker = Worker::start("exits");
+    let mut worker = Worker::start("exits");
     let report = worker.line("report 1");
     assert!(report.starts_with("Crash Some((4, 1))"), "{report}");
     assert!(report.ends_with("exited with code 0 in the middle of a task"), "{report}");
@@ -44,14 +43,14 @@ fn an_exit_in_a_task_is_a_crash() {
 }
 
 fn a_panic_does_not_unwind_into_the_supervisor() {
-    let worker = Worker::start("panics");
+    let mut worker = Worker::start("panics");
     let report = worker.line("report 1");
     assert!(report.ends_with("exited with code 70 in the middle of a task"), "{report}");
     worker.drain();
 }
 
 fn sigkill_is_a_loss() {
-    let worker = Worker::start("busy");
+    let mut worker = Worker::start("busy");
     send(worker.pid("busy"), SIGKILL);
     let report = worker.line("report 1");
     assert!(report.starts_with("Loss Some((4, 1)) ordered=false"), "{report}");
@@ -59,17 +58,17 @@ fn sigkill_is_a_loss() {
 }
 
 fn an_overrun_limit_is_enforced() {
-    let worker = Worker::start("overruns");
+    let mut worker = Worker::start("overruns");
     worker.line("busy");
-    let started = Instant::now();
     let report = worker.line("report 1");
     assert!(report.starts_with("TimeLimit Some((4, 1)) ordered=false"), "{report}");
-    assert!(started.elapsed() > Duration::from_secs(2), "the I/O thread has two seconds");
+    let run_ms: u64 = report.split_once("run_ms=").unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!(run_ms >= 2_050, "50 ms, and two seconds for the I/O thread: {report}");
     worker.drain();
 }
 
 fn programs_of_a_dead_consumer_die() {
-    let worker = Worker::start("programs");
+    let mut worker = Worker::start("programs");
     let programs = [worker.pid("program"), worker.pid("program"), worker.pid("program")];
     send(worker.pid("busy"), SIGKILL);
     worker.line("idle");
@@ -82,14 +81,14 @@ fn programs_of_a_dead_consumer_die() {
 }
 
 fn nothing_survives_the_supervisor() {
-    let worker = Worker::start("program");
+    let mut worker = Worker::start("program");
     worker.line("busy");
     worker.signal(SIGKILL);
     assert_eq!(worker.end().0, None);
 }
 
 fn reports_survive_the_agent() {
-    let worker = Worker::start("agent_dies");
+    let mut worker = Worker::start("agent_dies");
     let agent = worker.pid("agent");
     send(worker.pid("idle"), SIGKILL);
     worker.line("report 1");
@@ -99,7 +98,7 @@ fn reports_survive_the_agent() {
 }
 
 fn a_drain_kills_what_runs_on() {
-    let worker = Worker::start("busy");
+    let mut worker = Worker::start("busy");
     worker.line("busy");
     worker.signal(SIGTERM);
     let report = worker.line("report 1");
@@ -108,7 +107,7 @@ fn a_drain_kills_what_runs_on() {
 }
 
 fn a_drain_waits_for_no_dead_agent() {
-    let worker = Worker::start("no_acks");
+    let mut worker = Worker::start("no_acks");
     worker.line("idle");
     worker.signal(SIGTERM);
     worker.line("report 1");
@@ -117,7 +116,7 @@ fn a_drain_waits_for_no_dead_agent() {
 
 fn a_second_signal_stops_at_once() {
     for (signal, code) in [(SIGTERM, 143), (SIGINT, 130)] {
-        let worker = Worker::start("busy_for_long");
+        let mut worker = Worker::start("busy_for_long");
         worker.line("busy");
         worker.signal(SIGTERM);
         // Two signals that nobody has read yet can be one: wait until the first was.
@@ -135,7 +134,7 @@ fn no_redis_ends_with_3() {
 }
 
 fn signals_to_children_are_harmless() {
-    let worker = Worker::start("idle");
+    let mut worker = Worker::start("idle");
     let (agent, consumer) = (worker.pid("agent"), worker.pid("idle"));
     for pid in [agent, consumer] {
         send(pid, SIGTERM);
@@ -148,7 +147,7 @@ fn signals_to_children_are_harmless() {
 }
 
 fn children_keep_only_what_is_theirs() {
-    let worker = Worker::start("files");
+    let mut worker = Worker::start("files");
     let files: Vec<String> =
         std::iter::from_fn(|| Some(worker.line(""))).take_while(|line| !line.starts_with("idle")).collect();
     let named = |name: &str| files.iter().filter(|line| line.starts_with("file ") && line.contains(name)).count();
@@ -160,18 +159,15 @@ fn children_keep_only_what_is_theirs() {
 }
 
 fn consumers_that_cannot_start_are_slowed_down() {
-    let worker = Worker::start("never_joins");
-    worker.line("consumer");
-    let first = Instant::now();
-    worker.line("consumer");
-    worker.line("consumer");
-    worker.line("consumer");
-    assert!(first.elapsed() >= Duration::from_millis(690), "100, 200 and 400 ms: {:?}", first.elapsed());
+    let mut worker = Worker::start("never_joins");
+    let mut started_ms = || worker.line("started_ms").parse::<u64>().unwrap();
+    let times = [started_ms(), started_ms(), started_ms(), started_ms()];
+    assert!(times[3] - times[0] >= 700, "100, 200 and 400 ms: {times:?}");
     worker.drain();
 }
 
 fn a_process_with_threads_may_not_fork() {
-    let worker = Worker::start("threads");
+    let mut worker = Worker::start("threads");
     let refusal = worker.line("refused:");
     assert!(refusal.contains("has 2 threads"), "{refusal}");
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use gristmill_shared::connection::Endpoint;
 use gristmill_shared::{Kernels, Namespace, QueueName};
@@ -47,7 +47,7 @@ pub fn run() -> ExitCode {
     };
     let slots = process::map_slots(NonZeroUsize::MIN).unwrap();
     if scenario() == "threads" {
-        std::thread::spawn(|| std::thread::park());
+        std::thread::spawn(std::thread::park);
         say(format_args!("refused: {}", process::fork(|| 0).unwrap_err()));
         return ExitCode::SUCCESS;
     }
@@ -60,6 +60,7 @@ pub fn run() -> ExitCode {
 pub struct Worker {
     child: Child,
     lines: Receiver<String>,
+    kept: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -77,27 +78,39 @@ impl Worker {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, _folder: folder }
+        Self { child, lines, kept: Vec::new(), _folder: folder }
     }
 
-    /// Waits for a line that starts so, and returns the rest of it.
-    pub fn line(&self, start: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
+    /// Waits for a line that starts so, and returns the rest of it. Other lines are kept: the order of
+    /// lines from several processes says nothing.
+    pub fn line(&mut self, start: &str) -> String {
+        let mut next = 0;
         loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    println!("    {line}");
-                    if let Some(rest) = line.strip_prefix(start) {
-                        return rest.trim_start().to_owned();
-                    }
-                }
-                Err(_) => panic!("no line starts with {start:?}"),
+            if next == self.kept.len() {
+                let line = self.receive().unwrap_or_else(|| panic!("no line starts with {start:?}: {:?}", self.kept));
+                self.kept.push(line);
             }
+            if self.kept[next].starts_with(start) {
+                return self.kept.remove(next)[start.len()..].trim_start().to_owned();
+            }
+            next += 1;
+        }
+    }
+
+    /// The next line; none when every process that ever held the worker's stderr is gone.
+    fn receive(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => {
+                println!("    {line}");
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("nothing happens, and some process is alive: {:?}", self.kept),
         }
     }
 
     /// Waits for a line that ends in a process id.
-    pub fn pid(&self, start: &str) -> Pid {
+    pub fn pid(&mut self, start: &str) -> Pid {
         Pid::from_raw(self.line(start).parse().unwrap())
     }
 
@@ -106,27 +119,14 @@ impl Worker {
         send(Pid::from_raw(self.child.id() as i32), signal);
     }
 
-    /// Waits until every process that ever held its stderr is gone, and returns the lines up to then.
-    pub fn last_lines(&self) -> Vec<String> {
-        let (deadline, mut lines) = (Instant::now() + PATIENCE, Vec::new());
-        loop {
-            match self.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(line) => {
-                    println!("    {line}");
-                    lines.push(line);
-                }
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return lines,
-                Err(_) => panic!("a process of the worker is still alive: {lines:?}"),
-            }
-        }
-    }
-
-    /// Waits until it and all its processes are gone: exit code, last lines.
+    /// Waits until it and all its processes are gone: exit code, and the lines that nobody asked for.
     pub fn end(mut self) -> (Option<i32>, Vec<String>) {
-        let lines = self.last_lines();
+        while let Some(line) = self.receive() {
+            self.kept.push(line);
+        }
         let status: ExitStatus = self.child.wait().unwrap();
         println!("    exit code {:?}, signal {:?}", status.code(), status.signal());
-        (status.code(), lines)
+        (status.code(), std::mem::take(&mut self.kept))
     }
 
     /// Stops it and expects a drain without trouble.
