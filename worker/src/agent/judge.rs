@@ -5,6 +5,7 @@ use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{ConsumerId, DeathCause, Kernels};
 
 use super::Agent;
+use crate::consumer::letters;
 
 /// After this time a suspect that no agent could read goes back whole.
 const UNREAD_AFTER_MS: u64 = 60_000;
@@ -25,7 +26,14 @@ pub async fn judge(agent: &Agent, field: &str, stored: &[u8], now_ms: Option<u64
     };
     let now_ms = now_ms.unwrap_or(suspect.at_ms);
     let Some(ending) = ending(&suspect, &agent.kernels, now_ms, jitter()) else { return };
-    match agent.wire.call(async |conn| agent.broker.judge(conn, field, &suspect, &ending).await).await {
+    let judged = agent
+        .wire
+        .call(async |conn| {
+            letters::keep_arguments(&agent.broker, conn, &ending.dead).await?;
+            agent.broker.judge(conn, field, &suspect, &ending).await
+        })
+        .await;
+    match judged {
         Ok(_) => {}
         // The next tick finds it again.
         Err(error) => tracing::error!(field, "a verdict was refused: {error}"),

@@ -1,7 +1,6 @@
 //! The compute loop, on the process's main thread: it takes prepared items, runs kernels, and knows
 //! nothing of Redis.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
@@ -9,27 +8,21 @@ use std::time::Instant;
 use gristmill_shared::{KernelError, TaskContext, events};
 
 use super::handover::{Ended, Handover, Item};
-use super::panics;
+use super::panics::{self, Culprit};
 use crate::slot::{Begin, SlotRef};
 
 /// Computes until the I/O thread says that it is over.
-pub fn run(handover: &Handover, slot: SlotRef) {
-    panics::install_hook();
+pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit) {
+    panics::guard_thread();
     let mut ended = None;
-    while let Some(item) = handover.next(ended.take(), |item| begin(slot, item)) {
+    while let Some(item) = handover.next(ended.take(), |item| culprit.begin(begin(item))) {
         ended = Some(compute(handover, slot, &item));
     }
 }
 
-fn begin(slot: SlotRef, item: &Item) -> bool {
+fn begin(item: &Item) -> Begin {
     let job = &item.job;
-    slot.begin(&Begin {
-        position: job.position,
-        item: item.item,
-        task: task(item),
-        kernel: job.place,
-        time_limit: job.time_limit,
-    })
+    Begin { position: job.position, item: item.item, task: task(item), kernel: job.place, time_limit: job.time_limit }
 }
 
 fn task(item: &Item) -> gristmill_shared::TaskId {
@@ -44,9 +37,8 @@ fn compute(handover: &Handover, slot: SlotRef, item: &Item) -> Ended {
         TaskContext::new(task, attempt, Arc::clone(&handover.stop), Arc::new(move |note| slot.note_progress(note)));
     let args: &[u8] = job.args.get(item.item as usize).map_or(&[], |args| args.as_slice());
     let began = Instant::now();
-    // A kernel that panics leaves nothing of ours half done: it owns its arguments and its output.
-    let result = catch_unwind(AssertUnwindSafe(|| (job.kernel.run)(&context, args)))
-        .unwrap_or_else(|payload| Err(KernelError::new(panics::text(payload.as_ref()))));
+    let result = panics::in_kernel(|| (job.kernel.run)(&context, args));
+    let result = result.unwrap_or_else(|panicked| Err(KernelError::new(panicked)));
     let run = began.elapsed();
     if !slot.finish(job.position, item.item) {
         wait_for_the_end();

@@ -28,7 +28,7 @@ pub enum Fate {
         /// Place of the kernel in the table.
         place: u32,
         /// Its body.
-        body: Body,
+        body: Box<Body>,
     },
     /// It goes to a parked list as it is.
     Park(ParkedList),

@@ -1,7 +1,6 @@
 //! The I/O thread: holds the lease, and owns everything that speaks with Redis.
 
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,11 +17,13 @@ use tokio::task::LocalSet;
 use super::handover::{Cut, Handover};
 use super::inflight::InFlight;
 use super::wire::Wire;
-use super::{doorbell, drain, fetch, lease, steps, watch};
+use super::{doorbell, drain, fetch, lease, panics, steps, watch};
 use crate::clock;
 use crate::config::WorkerConfig;
 use crate::roles::{ConsumerStart, EXIT_BUG, EXIT_OK, EXIT_REDIS};
 use crate::slot::{Leaving, SlotRef, Slots};
+
+const BEFORE_RECYCLING: Duration = Duration::from_secs(1);
 
 /// Where the consumer stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -111,23 +112,21 @@ impl Io {
         self.end_process()
     }
 
-    /// Something is wrong in Gristmill itself, or a foreign hand is in its keys. Going on could harm.
+    /// Something is wrong in Gristmill itself, or a foreign hand is in its keys: going on could harm.
+    /// No task is charged, so a pause keeps this from going round in circles fast.
     pub fn bug(&self, what: &str) -> ! {
         tracing::error!(consumer = %self.consumer, "cannot go on: {what}");
+        self.slot.leave(Leaving::Recycle);
+        std::thread::sleep(BEFORE_RECYCLING);
         self.end_process()
     }
 }
 
 /// The thread's body. Returns the exit code of the process, after the compute loop was told to end.
 pub fn run(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>) -> u8 {
-    let shared = Arc::clone(&handover);
-    // Without this thread the compute thread would go on without a lease.
-    let code = catch_unwind(AssertUnwindSafe(|| block_on(start, shared, nudge)));
-    let Ok(code) = code else {
-        // No destructors: the compute thread may be inside a kernel.
-        let _ = kill(Pid::this(), Signal::SIGKILL);
-        return EXIT_BUG;
-    };
+    // Without this thread the compute thread would go on without a lease: a panic ends both.
+    panics::guard_thread();
+    let code = block_on(start, Arc::clone(&handover), nudge);
     handover.close();
     code
 }

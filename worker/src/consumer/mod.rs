@@ -15,6 +15,7 @@ mod handover;
 mod inflight;
 mod io;
 mod lease;
+pub(crate) mod letters;
 mod pace;
 mod panics;
 mod prepare;
@@ -29,6 +30,7 @@ pub(crate) mod wire;
 use std::sync::Arc;
 
 use handover::Handover;
+use panics::Culprit;
 use tokio::sync::Notify;
 
 use crate::roles::{ConsumerStart, EXIT_BUG};
@@ -39,11 +41,13 @@ pub fn run(start: ConsumerStart) -> u8 {
     let nudge = Arc::new(Notify::new());
     let handover = Arc::new(Handover::new(Arc::clone(&nudge)));
     let slot = start.slot;
+    let culprit = Arc::new(Culprit::new(slot));
+    panics::install_hook(Arc::clone(&culprit));
     let shared = Arc::clone(&handover);
     let thread = std::thread::Builder::new().name("io".into()).spawn(move || io::run(start, shared, nudge));
     match thread {
         Ok(io) => {
-            compute::run(&handover, slot);
+            compute::run(&handover, slot, &culprit);
             io.join().unwrap_or(EXIT_BUG)
         }
         Err(error) => {

@@ -1,29 +1,82 @@
-//! A panic in a kernel is a failed task with a text, and one log line instead of a print-out.
+//! Panics. In a kernel: a failed task with a text, and one log line instead of a print-out. In our own
+//! code: the end of the process, charged to the task that ran last.
+//!
+//! Our own code panics when a kernel has ruined the process, by closing our descriptors, say. The
+//! task may have returned by then: if nobody were charged, it would come back for ever.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::panic::{self, PanicHookInfo};
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::slot::{Begin, SlotRef};
 
 thread_local! {
     // The payload that catch_unwind returns has no location; the hook, on the same thread, does.
     static WHERE: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// This thread runs our own code. False in kernels, and in threads that they start.
+    static OURS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Logs panics of this process from now on.
-pub fn install_hook() {
-    panic::set_hook(Box::new(|info: &PanicHookInfo<'_>| {
+/// Knows the task that ran last.
+pub struct Culprit {
+    slot: SlotRef,
+    last: Mutex<Option<Begin>>,
+}
+
+impl Culprit {
+    /// Nobody yet.
+    pub fn new(slot: SlotRef) -> Self {
+        Self { slot, last: Mutex::default() }
+    }
+
+    /// Marks a task as running. False: the I/O thread has ended this process's work.
+    pub fn begin(&self, task: Begin) -> bool {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        self.slot.begin(&task)
+    }
+
+    /// Shows the last task as running again, unless one runs anyway, and ends the process.
+    fn charge(&self) -> ! {
+        if let Some(last) = self.last.try_lock().ok().and_then(|last| *last) {
+            // False: one runs.
+            let _ = self.slot.begin(&last);
+        }
+        std::process::abort()
+    }
+}
+
+/// Takes over panics of this process from now on.
+pub fn install_hook(culprit: Arc<Culprit>) {
+    panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
         let place = info.location().map(ToString::to_string);
-        let text = said(info.payload());
-        tracing::warn!(place = place.as_deref().unwrap_or("unknown"), "panicked: {text}");
-        // While a thread is torn down there is nobody left to ask for it.
+        let (text, known) = (said(info.payload()), place.as_deref().unwrap_or("an unknown place"));
+        // While a thread is torn down its thread-locals are gone, and it is none of ours.
+        if OURS.try_with(Cell::get).unwrap_or(false) {
+            tracing::error!("this process is broken: panicked at {known}: {text}");
+            culprit.charge();
+        }
+        tracing::warn!("a kernel panicked at {known}: {text}");
         let _ = WHERE.try_with(|cell| cell.replace(place));
     }));
 }
 
-/// What is told of a caught panic.
-pub fn text(payload: &(dyn Any + Send)) -> String {
-    let place = WHERE.with(RefCell::take);
-    match place {
+/// Says that this thread runs our own code.
+pub fn guard_thread() {
+    OURS.set(true);
+}
+
+/// Runs a kernel; a panic is an error with its text.
+pub fn in_kernel<T>(kernel: impl FnOnce() -> T) -> Result<T, String> {
+    OURS.set(false);
+    // A kernel that panics leaves nothing of ours half done: it owns its arguments and its output.
+    let result = catch_unwind(AssertUnwindSafe(kernel));
+    OURS.set(true);
+    result.map_err(|payload| text(payload.as_ref()))
+}
+
+fn text(payload: &(dyn Any + Send)) -> String {
+    match WHERE.with(RefCell::take) {
         Some(place) => format!("panicked at {place}: {}", said(payload)),
         None => format!("panicked: {}", said(payload)),
     }

@@ -47,7 +47,7 @@ fn fate(message: &Message, kernels: &Kernels) -> (Fate, Option<String>) {
         Err(error) => return (Fate::Unreadable, Some(format!("the message cannot be read: {error}"))),
     };
     if let Some((place, kernel)) = kernels.iter().enumerate().find(|(_, kernel)| kernel.name == body.kernel) {
-        return (Fate::Run { kernel: *kernel, place: place as u32, body }, None);
+        return (Fate::Run { kernel: *kernel, place: place as u32, body: Box::new(body) }, None);
     }
     match KernelName::new(body.kernel) {
         Ok(name) => (Fate::Park(ParkedList::Kernel(name)), None),

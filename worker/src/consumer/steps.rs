@@ -14,7 +14,7 @@ use super::handover::{Ended, Glance};
 use super::inflight::End;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
-use super::{fetch, prepare, release, upload};
+use super::{fetch, letters, prepare, release, upload};
 use crate::slot::Leaving;
 
 /// How often the parked lists are looked at.
@@ -165,6 +165,11 @@ impl Steps<'_> {
             Ok(planned) => planned,
             Err(error) => io.bug(&format!("outcomes cannot be written: {error}")),
         };
+        let dead = &settlement.ending.dead;
+        let kept = io.wire.call(async |conn| letters::keep_arguments(&io.broker, conn, dead).await).await;
+        if let Err(error) = kept {
+            tracing::warn!("the arguments of a dead letter may expire before it: {error}");
+        }
         let working = io.mode.get() == Mode::Working;
         let (budget, sources) = if working {
             let mut load = self.load(&io.handover.glance());

@@ -53,7 +53,7 @@ pub fn message(first: u64, count: u32) -> Message {
 pub fn held(serial: u64, first: u64, count: u32) -> Held {
     let message = message(first, count);
     let bytes = message.encode().unwrap().len();
-    Held::new(serial, message, Fate::Run { kernel: echo(), place: 0, body: body(count) }, bytes)
+    Held::new(serial, message, Fate::Run { kernel: echo(), place: 0, body: Box::new(body(count)) }, bytes)
 }
 
 /// The same, ready to compute.

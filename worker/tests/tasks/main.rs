@@ -104,7 +104,9 @@ async fn killed_in_the_middle_of_chunks() {
 #[tokio::test]
 async fn a_crash_is_charged_to_the_item_that_ran() {
     let mut rig = Rig::start(2).await;
-    let batch = rig.submit(&Submit { per_message: 5, ..Submit::to("crash") }, &["print", "print", "abort", "print", "print"]).await;
+    let batch = rig
+        .submit(&Submit { per_message: 5, ..Submit::to("crash") }, &["print", "print", "abort", "print", "print"])
+        .await;
     let record = rig.finished(batch).await;
     assert_eq!((count(&record, OutcomeKind::Succeeded), count(&record, OutcomeKind::Crashed)), (4, 1));
     let outcomes = rig.outcomes(batch).await;
@@ -146,7 +148,8 @@ async fn a_cancel_stops_what_runs_and_what_waits() {
 async fn nothing_waits_behind_a_long_task() {
     let mut rig = Rig::start(4).await;
     // Measured as short, so that several are claimed ahead.
-    let warm_up = rig.submit(&Submit { per_message: 50, ..Submit::to("square") }, &(0..1_000i64).collect::<Vec<_>>()).await;
+    let warm_up =
+        rig.submit(&Submit { per_message: 50, ..Submit::to("square") }, &(0..1_000i64).collect::<Vec<_>>()).await;
     rig.finished(warm_up).await;
     let begun = Instant::now();
     let batch = rig.submit(&Submit { per_message: 8, ..Submit::to("sleep") }, &[0.5; 8]).await;
@@ -161,10 +164,11 @@ async fn a_drain_finishes_what_runs_and_gives_back_the_rest() {
     let batch = rig.submit(&Submit::to("sleep"), &[0.6; 10]).await;
     rig.running(2).await;
     assert_eq!(rig.drain().code(), Some(0));
-    let record = rig.record(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 2);
+    // One that was claimed may not have begun.
+    let ended = count(&rig.record(batch).await, OutcomeKind::Succeeded);
+    assert!(ended <= 2, "{ended}");
     let stats = rig.stats().await;
-    assert_eq!((stats.ready_tasks, stats.running_tasks), (8, 0));
+    assert_eq!((stats.ready_tasks, stats.running_tasks), (10 - ended, 0));
     let leases: u64 = redis::cmd("ZCARD").arg(rig.broker.keys().leases()).query_async(&mut rig.conn).await.unwrap();
     assert_eq!(leases, 0);
 }
@@ -201,7 +205,11 @@ async fn broken_connections_are_made_anew_and_nothing_runs_twice() {
     let mut other = rig::connect(&rig.redis).await;
     for _ in 0..10 {
         tokio::time::sleep(Duration::from_millis(40)).await;
-        let _: u64 = redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).query_async(&mut other).await.unwrap();
+        let _: u64 = redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .query_async(&mut other)
+            .await
+            .unwrap();
     }
     rig.conn = rig::connect(&rig.redis).await;
     let record = rig.finished(batch).await;
@@ -271,6 +279,75 @@ async fn a_wrong_password_ends_the_worker_with_3() {
 }
 
 #[tokio::test]
+async fn a_task_that_ruins_its_process_is_found_in_the_end() {
+    let mut rig = Rig::start(1).await;
+    let batch = rig.submit(&Submit { per_message: 2, ..Submit::to("crash") }, &["close-fds", "print"]).await;
+    let record = rig.finished(batch).await;
+    assert_eq!(record.ended(), 2);
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_stopped_consumer_is_fenced_and_writes_nothing_more() {
+    let mut rig = Rig::without_worker().await;
+    rig.start_worker(2, &["--lease", "1s"]);
+    let batch = rig.submit(&Submit::to("sleep"), &[0.5; 4]).await;
+    rig.running(2).await;
+    let stopped = rig.consumers()[0];
+    kill(stopped, Signal::SIGSTOP);
+    let record = rig.finished(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Succeeded), 4);
+    kill(stopped, Signal::SIGCONT);
+    let begun = Instant::now();
+    while rig.children().contains(&stopped) {
+        assert!(begun.elapsed() < Duration::from_secs(5), "it goes on without a lease");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(rig.outcomes(batch).await.len(), 4);
+    assert_eq!(count(&rig.record(batch).await, OutcomeKind::Succeeded), 4);
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_pause_of_redis_costs_nobody_a_lease() {
+    let mut rig = Rig::without_worker().await;
+    rig.start_worker(2, &["--lease", "2s"]);
+    let batch = rig.submit(&Submit::to("sleep"), &[6.0; 2]).await;
+    rig.running(2).await;
+    let before = rig.children();
+    rig.redis.pause().unwrap();
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    rig.redis.resume().unwrap();
+    let record = rig.finished(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Succeeded), 2);
+    assert_eq!(rig.children(), before, "nobody was replaced");
+}
+
+#[tokio::test]
+#[ignore = "measures"]
+async fn utilisation() {
+    for (ms, tasks, per_message) in [(1u64, 2_000, 1), (1, 2_000, 10), (5, 400, 1), (0, 100_000, 1), (0, 200_000, 500)]
+    {
+        let mut rig = Rig::start(1).await;
+        let warm_up = rig.submit(&Submit::to("spin"), &[1, 1, 1]).await;
+        rig.finished(warm_up).await;
+        let args = vec![ms; tasks];
+        let begun = Instant::now();
+        let what = Submit { per_message, ..Submit::to("spin") };
+        let mut batches = Vec::new();
+        for args in args.chunks(1_000 * per_message) {
+            batches.push(rig.submit(&what, args).await);
+        }
+        for batch in batches {
+            rig.finished(batch).await;
+        }
+        let took = begun.elapsed();
+        let per_second = tasks as f64 / took.as_secs_f64();
+        println!("{tasks} x {ms} ms by {per_message}: {took:?}, {per_second:.0}/s");
+    }
+}
+
+#[tokio::test]
 async fn an_idle_worker_is_quiet() {
     let mut rig = Rig::start(1).await;
     let batch = rig.submit(&Submit::to("square"), &[3]).await;
@@ -279,16 +356,16 @@ async fn an_idle_worker_is_quiet() {
     let before = calls(&mut rig).await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     let after = calls(&mut rig).await;
-    // The agent: a tick and a promotion per second, a record every two.
-    assert!(after - before <= 6 * (2 + 3) + 4, "{} commands in 6 s", after - before);
+    // The consumer may make two calls per second; the agent makes a tick and a promotion.
+    assert!(after - before <= 6 * (2 + 2), "{} commands in 6 s", after - before);
 }
 
-/// Commands that clients sent: what scripts call inside is not counted there.
+/// Scripts and waits that clients asked for.
 async fn calls(rig: &mut Rig) -> u64 {
     let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut rig.conn).await.unwrap();
     let count = |name: &str| -> u64 {
         let line = text.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:calls=")));
         line.and_then(|line| line.split(['=', ',']).nth(1)?.parse().ok()).unwrap_or(0)
     };
-    count("evalsha") + count("blpop") + count("zcard")
+    count("evalsha") + count("blpop")
 }

@@ -19,7 +19,7 @@ fn with_retries(retries: u16, attempt: u16) -> Held {
     message.header.attempt = attempt;
     let mut kernel = echo();
     kernel.options.retries = Some(retries);
-    Held::new(1, message, Fate::Run { kernel, place: 0, body: body(3) }, 100)
+    Held::new(1, message, Fate::Run { kernel, place: 0, body: Box::new(body(3)) }, 100)
 }
 
 fn lengths(settlement: &Settlement) -> Vec<(u64, usize)> {
