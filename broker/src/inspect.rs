@@ -245,8 +245,15 @@ impl Broker {
         for consumer in leases.iter().filter_map(|id| id.parse().ok()) {
             pipe.hget(self.keys.consumer(consumer), "worker");
         }
+        // An empty pipeline is an error, not an empty answer.
+        if pipe.is_empty() {
+            return Ok(Vec::new());
+        }
         let owners: Vec<Option<String>> = pipe.query_async(conn).await?;
         let ids: BTreeSet<String> = owners.into_iter().flatten().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut pipe = redis::pipe();
         for id in &ids {
             pipe.hgetall(self.keys.worker(id));
