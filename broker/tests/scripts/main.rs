@@ -1,0 +1,17 @@
+//! Every script against a real server: each reply, each refusal with nothing written, each counter.
+//!
+//! Every test has a server of its own, so that it can look at all keys and change the configuration.
+//! Scripts read the time of Redis: tests shift it by writing old values into the keys.
+
+mod fixture;
+mod state;
+
+mod claim;
+mod enqueue;
+mod judge;
+mod lease;
+mod promote;
+mod reclaim;
+mod release;
+mod settle;
+mod tick;

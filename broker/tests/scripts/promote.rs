@@ -1,0 +1,76 @@
+use gristmill_broker::Enqueue;
+use gristmill_shared::{BatchId, Lane};
+
+use crate::fixture::*;
+
+/// Scheduled messages of one batch in a lane, all due in a minute.
+async fn schedule(b: &mut Bench, lane: Lane, count: u64) -> Vec<gristmill_shared::Message> {
+    let batch = BatchId::new();
+    let messages: Vec<_> = (0..count).map(|i| message(batch, "a", lane, i, 1)).collect();
+    let encoded: Vec<_> = messages.iter().map(|m| m.encode().unwrap()).collect();
+    let due_at_ms = Some(b.now().await + 60_000);
+    b.try_enqueue(&Enqueue { due_at_ms, ..first_call(&messages[0], &encoded) }).await.unwrap();
+    messages
+}
+
+/// Lets everything scheduled be due, in its order.
+async fn let_be_due(b: &mut Bench) {
+    let scheduled = b.keys().scheduled(&queue("a"));
+    let members: Vec<Vec<u8>> = b.ask(&["ZRANGE", &scheduled, "0", "-1"]).await;
+    for (i, member) in members.iter().enumerate() {
+        let _: () = redis::cmd("ZADD").arg(&scheduled).arg(i + 1).arg(member).query_async(&mut b.conn).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_due_moves_to_its_lane() {
+    let mut b = Bench::start().await;
+    let high = schedule(&mut b, Lane::High, 1).await;
+    let before = b.snapshot().await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 0);
+    assert_eq!(b.snapshot().await, before);
+    assert!(!b.rang("a").await);
+    let_be_due(&mut b).await;
+    let low = schedule(&mut b, Lane::Low, 2).await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 1);
+    assert_eq!(b.counters("a").await, [1, 0, 2, 0, 0]);
+    assert!(b.rang("a").await);
+    b.audit().await;
+    b.pause("a").await;
+    let_be_due(&mut b).await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 2);
+    assert!(!b.rang("a").await);
+    let paused = b.keys().paused();
+    b.ask::<()>(&["DEL", &paused]).await;
+    let mut c = b.join().await;
+    let taken = parsed(&b.claim(&mut c, &from(&["a"]), LOTS).await);
+    assert_eq!(taken.len(), 3);
+    assert_eq!(taken[0], high[0]);
+    assert!(low.iter().all(|m| taken[1..].contains(m)));
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn a_call_moves_at_most_a_thousand() {
+    let mut b = Bench::start().await;
+    schedule(&mut b, Lane::Normal, 600).await;
+    schedule(&mut b, Lane::Low, 600).await;
+    let_be_due(&mut b).await;
+    for (moved, counters) in [(1000, [1000, 0, 200, 0, 0]), (200, [1200, 0, 0, 0, 0]), (0, [1200, 0, 0, 0, 0])] {
+        assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), moved);
+        assert_eq!(b.counters("a").await, counters);
+        b.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn rubbish_reaches_the_dead_letters_by_way_of_a_claim() {
+    let mut b = Bench::start().await;
+    let scheduled = b.keys().scheduled(&queue("a"));
+    b.ask::<()>(&["ZADD", &scheduled, "1", "rubbish"]).await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 1);
+    let mut c = b.join().await;
+    assert!(b.claim(&mut c, &from(&["a"]), LOTS).await.messages.is_empty());
+    assert_eq!(b.counters("a").await, [0, 0, 0, 0, 1]);
+    b.audit().await;
+}
