@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use deadpool_redis::Pool;
-use gristmill_broker::{Broker, Cancelled, ServerInfo};
+use deadpool_redis::{Connection, Pool};
+use gristmill_broker::{Broker, BrokerError, Cancelled, ServerInfo};
 use gristmill_shared::connection::{Endpoint, Link};
 use gristmill_shared::results::{Collector, Hub};
 use gristmill_shared::{BatchId, Keys, Namespace, QueueName, TaskId};
@@ -102,6 +102,12 @@ impl Client {
         Ok(call!(self, connection => broker.cancel(connection, task.batch, Some(&indices))))
     }
 
+    /// Deletes keys that nobody reads any more. No state of a queue: that is the broker's alone.
+    pub(crate) async fn unlink(&self, keys: &[String]) -> Result<(), ClientError> {
+        call!(self, connection => unlink(connection, keys));
+        Ok(())
+    }
+
     pub(crate) fn broker(&self) -> &Broker {
         &self.inner.broker
     }
@@ -153,4 +159,8 @@ impl Inner {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+async fn unlink(connection: &mut Connection, keys: &[String]) -> Result<(), BrokerError> {
+    Ok(redis::cmd("UNLINK").arg(keys).query_async(connection).await?)
 }

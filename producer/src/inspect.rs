@@ -44,6 +44,9 @@ impl Client {
 
     /// Living workers, by id.
     pub async fn workers(&self) -> Result<Vec<WorkerRecord>, ClientError> {
+        if self.live_consumers().await? == 0 {
+            return Ok(Vec::new());
+        }
         let broker = self.broker();
         let workers = call!(self, connection => broker.workers(connection));
         Ok(workers.into_iter().map(|(id, fields)| WorkerRecord { id, fields }).collect())
@@ -58,7 +61,7 @@ impl Client {
     /// Consumers that hold a lease.
     pub(crate) async fn live_consumers(&self) -> Result<u64, ClientError> {
         let key = self.keys().leases();
-        Ok(call!(self, connection => async { zcard(connection, &key).await }))
+        Ok(call!(self, connection => zcard(connection, &key)))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::times::parse_duration;
 #[derive(Debug, Parser)]
 #[command(
     name = "gristmill",
+    arg_required_else_help = true,
     version,
     max_term_width = 100,
     after_help = "Example:\n  gristmill submit sum_sqrt 1000000 --wait"

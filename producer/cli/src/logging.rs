@@ -13,7 +13,7 @@ pub fn start() -> Result<(), Exit> {
             .map_err(|error| Exit::usage(format!("GRISTMILL_LOG={filter:?} is no log filter: {error}")))?,
         _ => EnvFilter::new("warn"),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     match std::env::var("GRISTMILL_LOG_FORMAT").as_deref() {
         Ok("json") => builder.json().flatten_event(true).init(),
         Ok("") | Ok("text") | Err(_) => builder.with_ansi(std::io::stderr().is_terminal()).init(),

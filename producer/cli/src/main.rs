@@ -44,12 +44,26 @@ fn payload(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no words".to_owned())
 }
 
-/// Help and version on stdout, anything else on stderr.
+/// Help and version on stdout; what is wrong with the usage in one line on stderr.
 fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let is_help = !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !is_help {
+        return Exit::usage(usage_line(&error.to_string())).report();
+    }
     match error.print() {
         Err(failed) if !error.use_stderr() => Exit::from(failed).report(),
         _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE)),
     }
+}
+
+/// The first paragraph of what clap has to say, and its tip, if it has one.
+fn usage_line(text: &str) -> String {
+    let mut paragraphs = text.split("\n\n").map(exit::one_line);
+    let wrong = paragraphs.next().unwrap_or_default();
+    let wrong = wrong.strip_prefix("error: ").unwrap_or(&wrong);
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(|tip| format!("; {tip}")));
+    format!("{wrong}{}; try --help", tip.unwrap_or_default())
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Exit> {
@@ -62,4 +76,32 @@ fn run(cli: Cli) -> Result<ExitCode, Exit> {
     // A thread that waits for stdin would keep the process alive.
     runtime.shutdown_background();
     ended.map(|()| ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_one_line() {
+        let line = |args: &[&str]| usage_line(&Cli::try_parse_from(args).unwrap_err().to_string());
+        let id = line(&["gristmill", "status", "x"]);
+        assert!(id.starts_with("invalid value 'x' for '<ID>': ") && id.ends_with("; try --help"), "{id}");
+        let tip = line(&["gristmill", "submit", "square", "--wiat"]);
+        assert!(tip.contains("'--wait'") && !tip.contains('\n'), "{tip}");
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.starts_with("Example"), "{}", command.get_name());
+        }
+    }
 }

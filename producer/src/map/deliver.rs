@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use gristmill_shared::BatchId;
+use gristmill_shared::message::BlobRef;
 use gristmill_shared::results::CollectorStream;
 use tokio::sync::mpsc;
 
@@ -44,6 +45,8 @@ impl Deliverer {
         loop {
             let outcomes = self.gather(&mut stream).await?;
             let last = outcomes.is_empty();
+            let succeeded = outcomes.iter().filter(|(_, output)| output.is_ok()).map(|(index, _)| *index);
+            self.free(&self.shared.take_blobs(succeeded)).await?;
             let indices: Vec<u64> = outcomes.iter().map(|(index, _)| *index).collect();
             // Waiting for the reader holds the measurement back, too: that is the backpressure. A reader who
             // is gone has said so in the mode.
@@ -77,6 +80,14 @@ impl Deliverer {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Arguments of tasks that succeeded are needed by nobody; left to their TTL, they would fill Redis long
+    /// after the window has moved on. Those of a failed task stay: its dead letter may be revived.
+    async fn free(&self, blobs: &[BlobRef]) -> Result<(), ClientError> {
+        let keys: Vec<String> =
+            blobs.iter().flat_map(|blob| self.client.broker().blob_keys(self.batch, blob)).collect();
+        if keys.is_empty() { Ok(()) } else { self.client.unlink(&keys).await }
     }
 
     /// Nobody else is to read what an attached `map` was handed, so Redis need not keep it.

@@ -141,7 +141,7 @@ impl Feeder {
     /// Enqueues; while tasks of this batch are on their way, a full queue only means to wait.
     async fn send(&mut self, load: &Load) -> Result<(), ClientError> {
         for message in &load.messages {
-            self.shared.sent(message.first, u64::from(message.count), message.size() as u64);
+            self.shared.sent(message);
         }
         let earlier = load.messages.first().is_some_and(|message| message.first > 0);
         loop {

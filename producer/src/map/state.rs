@@ -1,14 +1,17 @@
 //! What the feeder, the deliverer and the handle of one batch know together.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gristmill_shared::defaults::CALL_MESSAGES_MAX;
+use gristmill_shared::message::BlobRef;
 use tokio::sync::{Notify, watch};
 
 use super::chunk::ChunkSize;
 use super::window::{self, Window};
 use crate::error::ClientError;
+use crate::pack::Packed;
 
 /// How often the speed of the fleet is measured.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
@@ -68,6 +71,8 @@ struct State {
     ended: u64,
     since: Instant,
     buffered_bytes: u64,
+    /// Large arguments in Redis, by the task that each belongs to.
+    blobs: HashMap<u64, BlobRef>,
 }
 
 impl Shared {
@@ -78,6 +83,7 @@ impl Shared {
             ended: 0,
             since: Instant::now(),
             buffered_bytes: 0,
+            blobs: HashMap::new(),
         };
         Self {
             state: Mutex::new(state),
@@ -113,8 +119,22 @@ impl Shared {
         self.state().window.messages()
     }
 
-    pub fn sent(&self, first: u64, count: u64, bytes: u64) {
-        self.state().window.sent(first, count, bytes);
+    pub fn sent(&self, message: &Packed) {
+        let mut state = self.state();
+        state.window.sent(message.first, u64::from(message.count), message.size() as u64);
+        if let Some((blob, _)) = &message.blob {
+            state.blobs.insert(message.first, blob.clone());
+        }
+    }
+
+    /// The large arguments of these tasks; nobody asks for them twice. A task with a large argument has a
+    /// message of its own.
+    pub fn take_blobs(&self, tasks: impl Iterator<Item = u64>) -> Vec<BlobRef> {
+        let mut state = self.state();
+        if state.blobs.is_empty() {
+            return Vec::new();
+        }
+        tasks.filter_map(|task| state.blobs.remove(&task)).collect()
     }
 
     pub fn see_consumers(&self, consumers: u64) {
