@@ -1,1 +1,20 @@
-//! placeholder
+//! What the tests of whole processes stand on: a private Redis, real workers, the real command line.
+//!
+//! Nothing that a test starts outlives it: each of these types ends its processes when it is dropped,
+//! by pid, and a worker then looks that none of its processes is left.
+
+pub mod binaries;
+pub mod chunk;
+pub mod cli;
+pub mod log;
+pub mod pids;
+pub mod redis;
+pub mod wait;
+pub mod worker;
+
+pub use chunk::enqueue_chunk;
+pub use cli::{Cli, Output};
+pub use log::{Line, Log};
+pub use redis::Redis;
+pub use wait::{DEADLINE, eventually};
+pub use worker::{WorkerOptions, WorkerProcess};

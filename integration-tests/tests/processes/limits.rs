@@ -1,0 +1,52 @@
+//! Time limits and cancels, also of tasks that do not listen.
+
+use std::time::{Duration, Instant};
+
+use gristmill::{OutcomeKind, SubmitOptions};
+use gristmill_integration_tests::{Cli, Redis, WorkerOptions, eventually};
+use gristmill_kernels::test_kernels::spin;
+use gristmill_kernels::{sleep, square};
+use gristmill_shared::events;
+
+use crate::kind;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_runs_too_long_is_ended() {
+    let redis = Redis::start();
+    let worker = WorkerOptions::new().test_kernels().start(&redis);
+    let client = redis.client().await;
+    let began = Instant::now();
+    let options = SubmitOptions::new().time_limit(Duration::from_millis(300));
+    let error = client.submit_with(spin, 60_000, &options).await.unwrap().result().await.unwrap_err();
+    assert_eq!(kind(&error), OutcomeKind::TimedOut);
+    assert!(began.elapsed() >= Duration::from_millis(300));
+    assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
+    assert_eq!(client.submit(square, 3).await.unwrap().result().await.unwrap(), 9, "the successor works");
+    assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0, "an ordered death");
+    let cli = Cli::new(&redis);
+    eventually("the worker offers its kernels", || cli.run(&["kernels"]).ok().contains("spin").then_some(()));
+    let output = cli.run(&["submit", "spin", "60000", "--time-limit", "300ms", "--wait"]);
+    assert_eq!(output.code, 1);
+    assert!(output.stderr.contains("timed out"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn queued_and_running_tasks_can_be_cancelled() {
+    let redis = Redis::start();
+    let worker = WorkerOptions::new().arg("--lease 1s").test_kernels().debug().start(&redis);
+    let client = redis.client().await;
+    let listens = client.submit(sleep, 60.0).await.unwrap();
+    worker.log.wait(events::TASK_STARTED);
+    let queued = client.submit(square, 3).await.unwrap();
+    queued.cancel().await.unwrap();
+    listens.cancel().await.unwrap();
+    for task in [listens.result().await.err(), queued.result().await.err()] {
+        assert_eq!(task.as_ref().map(kind), Some(OutcomeKind::Cancelled));
+    }
+    assert_eq!(worker.log.events(events::CONSUMER_LEFT).len(), 0, "who listens lives on");
+    let deaf = client.submit(spin, 60_000).await.unwrap();
+    worker.log.wait_for(events::TASK_STARTED, |line| line.text("task") == deaf.id().to_string());
+    deaf.cancel().await.unwrap();
+    assert_eq!(deaf.result().await.as_ref().err().map(kind), Some(OutcomeKind::Cancelled));
+    assert_eq!(client.submit(square, 4).await.unwrap().result().await.unwrap(), 16, "the successor works");
+}
