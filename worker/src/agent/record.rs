@@ -23,14 +23,16 @@ const TTL: Duration = Duration::from_secs(10);
 pub async fn publish(agent: Rc<Agent>) {
     let started_at = time(clock::epoch_ms());
     let mut kernels_at: Option<Instant> = None;
+    let mut refused = false;
     loop {
         if kernels_at.is_none_or(|at| at.elapsed() >= KERNELS_EVERY) {
             kernels_at = Some(Instant::now());
-            warn(publish_kernels(&agent).await);
+            tell(publish_kernels(&agent).await, &mut refused);
         }
         let fields = fields(&agent, &started_at);
         let worker = &agent.config.worker;
-        warn(agent.wire.call(async |conn| agent.broker.publish_worker(conn, worker, &fields, TTL).await).await);
+        let call = async |conn: &mut _| agent.broker.publish_worker(conn, worker, &fields, TTL).await;
+        tell(agent.wire.call(call).await, &mut refused);
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -40,12 +42,18 @@ pub async fn withdraw(agent: &Agent) {
     let gone = [("state".to_owned(), "gone".to_owned())];
     let worker = &agent.config.worker;
     let ttl = Duration::from_millis(1);
-    warn(agent.wire.call(async |conn| agent.broker.publish_worker(conn, worker, &gone, ttl).await).await);
+    let call = async |conn: &mut _| agent.broker.publish_worker(conn, worker, &gone, ttl).await;
+    tell(agent.wire.call(call).await, &mut false);
 }
 
-fn warn(published: Result<(), BrokerError>) {
-    if let Err(error) = published {
-        tracing::warn!("the worker's record cannot be published: {error}");
+/// Says so once where Redis refuses: at its memory limit it takes no records, and that may last.
+fn tell(published: Result<(), BrokerError>, refused: &mut bool) {
+    match published {
+        Ok(()) => *refused = false,
+        Err(error) if !std::mem::replace(refused, true) => {
+            tracing::warn!("what this worker is and does cannot be published for now: {error}");
+        }
+        Err(_) => {}
     }
 }
 
@@ -79,6 +87,7 @@ fn fields(agent: &Agent, started_at: &str) -> Vec<(String, String)> {
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("consumers", config.consumers.to_string()),
         ("queues", queues.join(",")),
+        ("state", if agent.slots.draining() { "draining" } else { "running" }.to_owned()),
         ("started_at", started_at.to_owned()),
         ("updated_at", time(clock::epoch_ms())),
     ];

@@ -174,6 +174,7 @@ impl Steps<'_> {
         let (budget, sources) = if working {
             let mut load = self.load(&io.handover.glance());
             load.messages -= take;
+            load.bytes -= io.inflight.borrow().head(take).map(|held| held.bytes).sum::<usize>();
             (pace::budget(&load), self.sources())
         } else {
             (Budget::NONE, Sources { queues: io.config.queues.clone(), parked: Vec::new() })

@@ -360,6 +360,63 @@ async fn an_idle_worker_is_quiet() {
     assert!(after - before <= 6 * (2 + 2), "{} commands in 6 s", after - before);
 }
 
+#[tokio::test]
+async fn a_paused_queue_with_work_keeps_its_worker_quiet() {
+    let mut rig = Rig::without_worker().await;
+    let paused = rig.broker.keys().paused();
+    let _: u64 = redis::cmd("SADD").arg(&paused).arg("default").query_async(&mut rig.conn).await.unwrap();
+    let batch = rig.submit(&Submit::to("square"), &[1, 2, 3]).await;
+    rig.start_worker(2, &[]);
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    let before = calls(&mut rig).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let after = calls(&mut rig).await;
+    assert!(after - before <= 5 * (2 * 2 + 2), "{} commands in 5 s", after - before);
+    assert_eq!(rig.record(batch).await.ended(), 0);
+    let _: u64 = redis::cmd("SREM").arg(&paused).arg("default").query_async(&mut rig.conn).await.unwrap();
+    rig.finished(batch).await;
+}
+
+#[tokio::test]
+async fn a_worker_survives_the_loss_of_all_keys() {
+    let mut rig = Rig::start(2).await;
+    rig.submit(&Submit::to("sleep"), &[5.0; 3]).await;
+    rig.running(2).await;
+    let _: String = redis::cmd("FLUSHALL").query_async(&mut rig.conn).await.unwrap();
+    let batch = rig.submit(&Submit::to("square"), &(0..10).collect::<Vec<i64>>()).await;
+    let record = rig.finished(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Succeeded), 10);
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn at_the_memory_limit_the_queue_drains() {
+    let mut rig = Rig::without_worker().await;
+    let args: Vec<i64> = (0..5_000).collect();
+    let batch = rig.submit(&Submit { per_message: 5, ..Submit::to("square") }, &args).await;
+    rig.limit_memory("1").await;
+    rig.start_worker(2, &[]);
+    let record = rig.finished(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Succeeded), 5_000);
+    rig.limit_memory("0").await;
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_chunk_that_only_fails_is_recorded_in_pieces() {
+    let mut rig = Rig::start(2).await;
+    let text = "x".repeat(3_000);
+    let args: Vec<(&str, u16)> = vec![("no", 9); 2_000];
+    let batch = rig.submit(&Submit { per_message: 1_000, ..Submit::to("fail") }, &args).await;
+    let long = rig.submit(&Submit { per_message: 30, ..Submit::to("fail") }, &vec![(text.as_str(), 9u16); 30]).await;
+    let record = rig.finished(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Failed), 2_000);
+    assert_eq!(rig.outcomes(batch).await.len(), 2_000);
+    rig.finished(long).await;
+    rig.nothing_left().await;
+    assert_eq!(rig.stats().await.dead_tasks, 2_030);
+}
+
 /// Scripts and waits that clients asked for.
 async fn calls(rig: &mut Rig) -> u64 {
     let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut rig.conn).await.unwrap();

@@ -199,6 +199,12 @@ impl Rig {
         outcomes.into_iter().map(|outcome| outcome.expect("every task has an outcome")).collect()
     }
 
+    /// Sets `maxmemory`; 0: none.
+    pub async fn limit_memory(&mut self, bytes: &str) {
+        let set = redis::cmd("CONFIG").arg(&["SET", "maxmemory", bytes]).query_async(&mut self.conn).await;
+        let _: String = set.unwrap();
+    }
+
     /// The worker's processes.
     pub fn children(&self) -> Vec<i32> {
         let pid = self.worker.as_ref().unwrap().id();
