@@ -1,0 +1,153 @@
+//! The client against a real server, without a worker: what is enqueued, exactly once, and when not.
+
+use std::time::{Duration, Instant};
+
+use futures::stream;
+use gristmill::shared::Keys;
+use gristmill::{BatchId, BatchState, Client, ClientError, KernelName, Lane, Namespace, QueueName, SubmitOptions};
+use gristmill_embedded::EmbeddedRedis;
+use redis::aio::MultiplexedConnection;
+use tokio::sync::mpsc;
+
+struct Scene {
+    client: Client,
+    redis: MultiplexedConnection,
+    keys: Keys,
+    server: EmbeddedRedis,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let server = EmbeddedRedis::start().unwrap();
+        let client = Client::connect(server.url()).await.unwrap();
+        let redis = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
+        Self { client, redis, keys: Keys::new(&Namespace::new("gm").unwrap()), server: server }
+    }
+
+    fn ready(&self) -> String {
+        self.keys.ready(&QueueName::new("default").unwrap(), Lane::Normal)
+    }
+
+    async fn depth(&mut self) -> u64 {
+        let key = self.ready();
+        redis::cmd("LLEN").arg(key).query_async(&mut self.redis).await.unwrap()
+    }
+
+    async fn tasks(&self, batch: BatchId) -> u64 {
+        self.client.batch(batch).await.unwrap().map_or(0, |record| record.tasks)
+    }
+
+    async fn wait_for_tasks(&self, batch: BatchId, tasks: u64) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while self.tasks(batch).await != tasks {
+            assert!(Instant::now() < deadline, "the batch never had {tasks} tasks");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A map whose items come when the test sends them.
+    async fn open_map(&self) -> (mpsc::UnboundedSender<u8>, gristmill::MapHandle<Vec<u8>>) {
+        let (to, items) = mpsc::unbounded_channel::<u8>();
+        let items = stream::unfold(items, async |mut items| Some((vec![items.recv().await?], items)));
+        let kernel = KernelName::new("square").unwrap();
+        (to, self.client.map_raw(&kernel, items, &SubmitOptions::new()).await.unwrap())
+    }
+}
+
+#[tokio::test]
+async fn calls_that_redis_forgot_are_sent_again() {
+    let mut scene = Scene::new().await;
+    let (to, handle) = scene.open_map().await;
+    let batch = handle.id();
+    for item in 0..3 {
+        to.send(item).unwrap();
+        scene.wait_for_tasks(batch, u64::from(item) + 1).await;
+    }
+    // As after a crash which lost the last two calls.
+    let (key, ready) = (scene.keys.batch(batch), scene.ready());
+    let mut rollback = redis::pipe();
+    rollback.atomic().hset_multiple(&key, &[("next_seq", 1), ("tasks", 1)]).ignore();
+    rollback.ltrim(&ready, 0, 0).ignore();
+    rollback.query_async::<()>(&mut scene.redis).await.unwrap();
+
+    to.send(3).unwrap();
+    scene.wait_for_tasks(batch, 4).await;
+    assert_eq!(scene.depth().await, 4);
+    drop(to);
+    assert_eq!(handle.leave().await.unwrap(), batch);
+}
+
+#[tokio::test]
+async fn lost_connections_enqueue_nothing_twice() {
+    let mut scene = Scene::new().await;
+    let kernel = "square";
+    let handle = scene.client.map_dyn::<u64, _>(kernel, 0..20_000u64, &SubmitOptions::new()).await.unwrap();
+    let detach = tokio::spawn(handle.detach());
+    while !detach.is_finished() {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        kill.query_async::<()>(&mut scene.redis).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let batch = detach.await.unwrap().unwrap();
+    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    assert_eq!((record.state, record.total), (BatchState::Sealed, Some(20_000)));
+    assert_eq!(scene.client.queue_stats(&QueueName::new("default").unwrap()).await.unwrap().ready_tasks, 20_000);
+}
+
+#[tokio::test]
+async fn without_a_reader_the_window_bounds_what_is_enqueued() {
+    let mut scene = Scene::new().await;
+    let handle = scene.client.map_dyn::<u64, _>("square", 0..10_000u64, &SubmitOptions::new()).await.unwrap();
+    scene.wait_for_tasks(handle.id(), 256).await;
+    assert_eq!(scene.depth().await, 256);
+    let batch = handle.leave().await.unwrap();
+    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    assert_eq!((record.state, record.total), (BatchState::Sealed, Some(256)));
+}
+
+#[tokio::test]
+async fn dropping_a_map_cancels_it() {
+    let mut scene = Scene::new().await;
+    let (to, handle) = scene.open_map().await;
+    let batch = handle.id();
+    to.send(1).unwrap();
+    scene.wait_for_tasks(batch, 1).await;
+    drop(handle);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let key = scene.keys.cancelled();
+        let mark: Option<String> =
+            redis::cmd("HGET").arg(key).arg(batch.to_string()).query_async(&mut scene.redis).await.unwrap();
+        if mark.as_deref() == Some("*") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the batch was never cancelled");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(scene.client.batch(batch).await.unwrap().unwrap().state, BatchState::Sealed);
+}
+
+#[tokio::test]
+async fn an_empty_map_ends_at_once() {
+    let scene = Scene::new().await;
+    let items = Vec::<u64>::new();
+    let handle = scene.client.map_dyn::<u64, _>("square", items, &SubmitOptions::new()).await.unwrap();
+    assert_eq!(handle.collect().await.unwrap(), Vec::<u64>::new());
+    let (_to, mut handle) = scene.open_map().await;
+    handle.cancel().await.unwrap();
+    assert!(handle.next().await.is_none());
+}
+
+#[tokio::test]
+async fn nothing_is_enqueued_near_the_memory_limit() {
+    let mut scene = Scene::new().await;
+    let mut limit = redis::cmd("CONFIG");
+    limit.arg("SET").arg("maxmemory").arg(1024);
+    limit.query_async::<()>(&mut scene.redis).await.unwrap();
+    // The client that saw the limit at its start need not wait for its next look.
+    let client = Client::connect(scene.server.url()).await.unwrap();
+    let error = client.submit_dyn::<u64>("square", &5, &SubmitOptions::new()).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, ClientError::MemoryLimit(_)), "{error}");
+    assert_eq!(scene.depth().await, 0);
+}
