@@ -44,7 +44,7 @@ impl Sender {
         let blobs = self.upload(messages).await?;
         for message in messages {
             let task = self.packer.batch.task(message.first);
-            tracing::debug!(event = events::TASK_SUBMITTED, %task, count = message.count);
+            tracing::debug!(event = events::TASK_SUBMITTED, %task, count = message.count, "message handed to the broker");
         }
         let messages = messages.iter().map(|message| message.bytes.clone()).collect();
         let call = Arc::new(Call { seq: self.next_seq, seal, messages, blobs });

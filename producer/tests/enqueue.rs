@@ -21,7 +21,7 @@ impl Scene {
         let server = EmbeddedRedis::start().unwrap();
         let client = Client::connect(server.url()).await.unwrap();
         let redis = redis::Client::open(server.url()).unwrap().get_multiplexed_async_connection().await.unwrap();
-        Self { client, redis, keys: Keys::new(&Namespace::new("gm").unwrap()), server: server }
+        Self { client, redis, keys: Keys::new(&Namespace::new("gm").unwrap()), server }
     }
 
     fn ready(&self) -> String {
