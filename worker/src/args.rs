@@ -66,16 +66,29 @@ pub(crate) struct Args {
 /// Why there is no command line to work with.
 #[derive(Debug)]
 pub(crate) enum ArgsError {
-    /// From clap: a usage error, or the text of --help or --version.
-    Clap(clap::Error),
-    /// Everything that is wrong with the values, one line each.
+    /// Asked for: the text of --help or --version.
+    Text(clap::Error),
+    /// Everything that is wrong, one line each.
     Values(Vec<String>),
+}
+
+impl From<clap::Error> for ArgsError {
+    fn from(error: clap::Error) -> Self {
+        if !error.use_stderr() {
+            return Self::Text(error);
+        }
+        // What is wrong comes first, then clap's own advice, which --help gives as well.
+        let text = error.render().to_string();
+        let wrong = text.split("\n\n").next().unwrap_or_default();
+        let wrong = wrong.strip_prefix("error: ").unwrap_or(wrong).lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        Self::Values(vec![format!("{wrong}; see --help")])
+    }
 }
 
 /// Reads and checks a command line.
 pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Args, ArgsError> {
-    let matches = LowArgs::command().try_get_matches_from(args).map_err(ArgsError::Clap)?;
-    let low = LowArgs::from_arg_matches(&matches).map_err(ArgsError::Clap)?;
+    let matches = LowArgs::command().try_get_matches_from(args)?;
+    let low = LowArgs::from_arg_matches(&matches)?;
     let config = low.check().map_err(ArgsError::Values)?;
     let typed = matches.value_source("redis") == Some(ValueSource::CommandLine);
     Ok(Args { password_shown: typed && config.endpoint.has_password(), config })
@@ -175,7 +188,7 @@ mod tests {
     fn errors(line: &str) -> Vec<String> {
         match read_line(line) {
             Err(ArgsError::Values(errors)) => errors,
-            Err(ArgsError::Clap(error)) => vec![error.to_string()],
+            Err(ArgsError::Text(text)) => vec![text.to_string()],
             Ok(_) => Vec::new(),
         }
     }
@@ -206,6 +219,16 @@ mod tests {
         assert!(found.contains(&"--queues names a twice: name each queue once".to_owned()), "{found:?}");
         assert!(found.contains(&"--consumers is \"0\": use auto or a number from 1 to 1024".to_owned()), "{found:?}");
         assert_eq!(errors("w --lease 500ms"), ["--lease is \"500ms\": use a time from 1s to 3600s"]);
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line() {
+        assert_eq!(errors("w --bogus"), ["unexpected argument '--bogus' found; see --help"]);
+        assert_eq!(
+            errors("w --log-format xml"),
+            ["invalid value 'xml' for '--log-format <FORMAT>' [possible values: text, json]; see --help"]
+        );
+        assert!(errors("w --help")[0].contains("Examples:"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use gristmill_shared::{Kernels, events};
 
 use crate::args::{self, Args, ArgsError};
 use crate::descriptors::Foreign;
-use crate::roles::EXIT_BUG;
+use crate::roles::{EXIT_BUG, EXIT_OK};
 use crate::{logging, process, supervisor};
 
 const EXIT_USAGE: u8 = 2;
@@ -91,10 +91,10 @@ impl Worker {
         let Args { config, password_shown } = match args::read(std::env::args_os()) {
             Ok(args) => args,
             Err(ArgsError::Values(lines)) => return Err((EXIT_USAGE, lines)),
-            Err(ArgsError::Clap(error)) => {
-                // Clap prints help to stdout and errors to stderr; either may be closed.
-                let _ = error.print();
-                return Ok(u8::try_from(error.exit_code()).unwrap_or(EXIT_USAGE));
+            Err(ArgsError::Text(text)) => {
+                // Nobody listens any more if stdout is closed.
+                let _ = text.print();
+                return Ok(EXIT_OK);
             }
         };
         logging::start(config.log_format).map_err(|line| (EXIT_USAGE, vec![line]))?;
@@ -141,5 +141,5 @@ fn bug(line: String) -> Refusal {
 
 /// One line on stderr; that it may be closed is no reason to panic.
 fn complain(line: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("error: {line}\n").as_bytes());
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("gristmill-worker: {line}\n").as_bytes());
 }

@@ -113,7 +113,12 @@ impl Supervisor {
 
     fn next_step(&mut self) -> Step {
         let consumers = self.places.iter().any(|place| place.child().is_some());
-        self.stopping.step(Instant::now(), consumers, !self.agent.is_gone(), self.reports.all_acknowledged())
+        self.stopping.step(Instant::now(), consumers, !self.agent.is_gone(), self.unreported() == 0)
+    }
+
+    /// Deaths that the agent has to deal with. Whoever never spoke with Redis holds nothing there.
+    fn unreported(&self) -> usize {
+        if self.slots.redis_reached() { self.reports.unacknowledged() } else { 0 }
     }
 
     fn act(&mut self, step: Step) {
@@ -215,7 +220,7 @@ impl Supervisor {
             self.bury_the_dead()?;
             self.kill_strays();
         }
-        let reports = self.reports.unacknowledged();
+        let reports = self.unreported();
         if reports > 0 {
             tracing::warn!(event = events::REPORTS_DROPPED, reports, "deaths are left to the expiry of the leases");
         }

@@ -23,7 +23,7 @@ mod process;
 #[path = "../../src/roles.rs"]
 mod roles;
 mod scenarios;
-#[path = "../../src/slot.rs"]
+#[path = "../../src/slot/mod.rs"]
 mod slot;
 #[path = "../../src/supervisor/mod.rs"]
 mod supervisor;

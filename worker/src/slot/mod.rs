@@ -14,6 +14,12 @@ use gristmill_shared::{BatchId, ConsumerId, TaskId};
 use crate::clock;
 use crate::note::Note;
 
+mod leaving;
+mod shared;
+
+pub use leaving::Leaving;
+pub use shared::{Board, Slots};
+
 const TAG_RUNNING: u64 = 1;
 const TAG_ENDED: u64 = 2;
 const TAG_BITS: u32 = 2;
@@ -21,55 +27,6 @@ const ITEM_BITS: u32 = 14;
 const POSITION_BITS: u32 = 64 - TAG_BITS - ITEM_BITS;
 /// A snapshot of a very busy slot is tried this often before the last try is taken as it is.
 const SNAPSHOT_TRIES: usize = 64;
-
-/// Why a consumer leaves on purpose. Set before it goes; a death under a mark is ordered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Leaving {
-    /// It does not leave.
-    None = 0,
-    /// The worker drains.
-    Drain = 1,
-    /// It makes room for a fresh process.
-    Recycle = 2,
-    /// Its task was cancelled and did not stop by itself.
-    Cancelled = 3,
-    /// Somebody else holds its messages now.
-    LeaseLost = 4,
-    /// Its task passed its time limit; the I/O thread has settled that.
-    TimeLimit = 5,
-    /// Its task passed its memory limit; the I/O thread has settled that.
-    MemoryLimit = 6,
-    /// The supervisor is gone.
-    Orphaned = 7,
-}
-
-impl Leaving {
-    const ALL: [Leaving; 8] = [
-        Self::None,
-        Self::Drain,
-        Self::Recycle,
-        Self::Cancelled,
-        Self::LeaseLost,
-        Self::TimeLimit,
-        Self::MemoryLimit,
-        Self::Orphaned,
-    ];
-
-    /// The word for logs and the worker record.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Drain => "drain",
-            Self::Recycle => "recycle",
-            Self::Cancelled => "cancelled",
-            Self::LeaseLost => "lease_lost",
-            Self::TimeLimit => "time_limit",
-            Self::MemoryLimit => "memory_limit",
-            Self::Orphaned => "orphaned",
-        }
-    }
-}
 
 /// What compute tells of a task as it begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,13 +173,16 @@ impl Slot {
 
     /// Why the consumer leaves.
     pub fn leaving(&self) -> Leaving {
-        let code = usize::from(self.leaving.load(Acquire));
-        Leaving::ALL.get(code).copied().unwrap_or(Leaving::None)
+        Leaving::from_code(self.leaving.load(Acquire))
     }
 
     /// Notes that the first claim was answered: from now on a death is no failure to start.
     pub fn set_joined(&self) {
         self.joined.store(true, Release);
+    }
+
+    fn joined(&self) -> bool {
+        self.joined.load(Acquire)
     }
 
     /// Keeps the largest resident size seen.
@@ -276,56 +236,9 @@ impl Slot {
             task,
             ended: tag == TAG_ENDED,
             leaving: self.leaving(),
-            joined: self.joined.load(Acquire),
+            joined: self.joined(),
             peak_rss_bytes: self.peak_rss_bytes.load(Relaxed),
         }
-    }
-}
-
-/// What all processes of a worker share beside the slots.
-#[derive(Debug, Default)]
-#[repr(C, align(128))]
-pub struct Board {
-    redis_reached: AtomicBool,
-    draining: AtomicBool,
-}
-
-/// The shared memory of one worker.
-#[derive(Debug, Clone, Copy)]
-pub struct Slots {
-    board: &'static Board,
-    slots: &'static [Slot],
-}
-
-impl Slots {
-    /// Slots over memory that processes share.
-    pub(crate) fn new(board: &'static Board, slots: &'static [Slot]) -> Self {
-        Self { board, slots }
-    }
-
-    /// All slots, by place.
-    pub fn iter(&self) -> impl Iterator<Item = SlotRef> + use<> {
-        self.slots.iter()
-    }
-
-    /// Notes that a process of this worker has spoken with Redis: from now on the worker never gives up.
-    pub fn set_redis_reached(&self) {
-        self.board.redis_reached.store(true, Release);
-    }
-
-    /// Notes that the worker drains. Only the supervisor does so.
-    pub(crate) fn set_draining(&self) {
-        self.board.draining.store(true, Release);
-    }
-
-    /// Whether the worker drains, for its record.
-    pub fn draining(&self) -> bool {
-        self.board.draining.load(Acquire)
-    }
-
-    /// Whether any process of this worker ever spoke with Redis.
-    pub fn redis_reached(&self) -> bool {
-        self.board.redis_reached.load(Acquire) || self.slots.iter().any(|slot| slot.joined.load(Acquire))
     }
 }
 
@@ -350,68 +263,4 @@ fn batch(high: u64, low: u64) -> BatchId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn begin(position: u64, item: u32) -> Begin {
-        Begin { position, item, task: BatchId::new().task(9), kernel: 3, time_limit: Some(Duration::from_secs(5)) }
-    }
-
-    #[test]
-    fn the_state_word_holds_the_largest_values() {
-        let (position, item) = ((1 << POSITION_BITS) - 1, 4_095);
-        assert_eq!(unpack(pack(TAG_ENDED, position, item)), (TAG_ENDED, position, item));
-    }
-
-    #[test]
-    fn a_finished_task_leaves_nothing() {
-        let slot = Slot::default();
-        assert!(slot.begin(&begin(7, 2)));
-        assert_eq!(slot.snapshot().task.map(|task| (task.position, task.item)), Some((7, 2)));
-        assert!(slot.finish(7, 2));
-        assert!(!slot.end(7, 2), "too late");
-        assert_eq!(slot.snapshot().task, None);
-    }
-
-    #[test]
-    fn an_ended_task_stays_until_the_reset() {
-        let slot = Slot::default();
-        let task = begin(7, 2);
-        assert!(slot.begin(&task));
-        assert!(!slot.end(7, 1), "another item");
-        assert!(slot.end(7, 2));
-        assert!(!slot.finish(7, 2), "the I/O thread won");
-        assert!(!slot.begin(&begin(8, 0)), "nothing starts behind it");
-        let snapshot = slot.snapshot();
-        let found = snapshot.task.unwrap();
-        assert!(snapshot.ended);
-        assert_eq!((found.position, found.item, found.task, found.kernel), (7, 2, task.task, 3));
-        assert!(found.deadline_ms.is_some());
-        let consumer = ConsumerId::new();
-        slot.reset(consumer);
-        assert_eq!(slot.snapshot().task, None);
-        assert_eq!(slot.consumer(), consumer);
-    }
-
-    #[test]
-    fn the_first_reason_to_leave_stays() {
-        let slot = Slot::default();
-        slot.leave(Leaving::TimeLimit);
-        slot.leave(Leaving::Drain);
-        assert_eq!(slot.leaving(), Leaving::TimeLimit);
-        for (code, reason) in Leaving::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, code);
-        }
-    }
-
-    #[test]
-    fn progress_belongs_to_one_task() {
-        let slot = Slot::default();
-        assert!(slot.begin(&begin(1, 0)));
-        slot.note_progress("half way");
-        assert_eq!(slot.snapshot().progress.as_deref(), Some("half way"));
-        assert!(slot.finish(1, 0));
-        assert!(slot.begin(&begin(1, 1)));
-        assert_eq!(slot.snapshot().progress, None);
-    }
-}
+mod tests;

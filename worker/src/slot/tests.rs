@@ -1,0 +1,63 @@
+use super::*;
+
+fn begin(position: u64, item: u32) -> Begin {
+    Begin { position, item, task: BatchId::new().task(9), kernel: 3, time_limit: Some(Duration::from_secs(5)) }
+}
+
+#[test]
+fn the_state_word_holds_the_largest_values() {
+    let (position, item) = ((1 << POSITION_BITS) - 1, 4_095);
+    assert_eq!(unpack(pack(TAG_ENDED, position, item)), (TAG_ENDED, position, item));
+}
+
+#[test]
+fn a_finished_task_leaves_nothing() {
+    let slot = Slot::default();
+    assert!(slot.begin(&begin(7, 2)));
+    assert_eq!(slot.snapshot().task.map(|task| (task.position, task.item)), Some((7, 2)));
+    assert!(slot.finish(7, 2));
+    assert!(!slot.end(7, 2), "too late");
+    assert_eq!(slot.snapshot().task, None);
+}
+
+#[test]
+fn an_ended_task_stays_until_the_reset() {
+    let slot = Slot::default();
+    let task = begin(7, 2);
+    assert!(slot.begin(&task));
+    assert!(!slot.end(7, 1), "another item");
+    assert!(slot.end(7, 2));
+    assert!(!slot.finish(7, 2), "the I/O thread won");
+    assert!(!slot.begin(&begin(8, 0)), "nothing starts behind it");
+    let snapshot = slot.snapshot();
+    let found = snapshot.task.unwrap();
+    assert!(snapshot.ended);
+    assert_eq!((found.position, found.item, found.task, found.kernel), (7, 2, task.task, 3));
+    assert!(found.deadline_ms.is_some());
+    let consumer = ConsumerId::new();
+    slot.reset(consumer);
+    assert_eq!(slot.snapshot().task, None);
+    assert_eq!(slot.consumer(), consumer);
+}
+
+#[test]
+fn the_first_reason_to_leave_stays() {
+    let slot = Slot::default();
+    slot.leave(Leaving::TimeLimit);
+    slot.leave(Leaving::Drain);
+    assert_eq!(slot.leaving(), Leaving::TimeLimit);
+    for (code, reason) in Leaving::ALL.into_iter().enumerate() {
+        assert_eq!(reason as usize, code);
+    }
+}
+
+#[test]
+fn progress_belongs_to_one_task() {
+    let slot = Slot::default();
+    assert!(slot.begin(&begin(1, 0)));
+    slot.note_progress("half way");
+    assert_eq!(slot.snapshot().progress.as_deref(), Some("half way"));
+    assert!(slot.finish(1, 0));
+    assert!(slot.begin(&begin(1, 1)));
+    assert_eq!(slot.snapshot().progress, None);
+}
