@@ -19,6 +19,7 @@ local queues = read_queues(5, 7)
 local q = queues[1]
 redis.call('ZCARD', batches_key)
 redis.call('SCARD', queues_key)
+redis.call('SCARD', paused_key)
 local state, next_seq, tasks, last_expiry = unpack(redis.call('HMGET', batch_key, 'state', 'next_seq', 'tasks', 'last_expiry_ms'))
 next_seq, tasks, last_expiry = tonumber(next_seq or 0), tonumber(tasks or 0), tonumber(last_expiry or 0)
 if not state and seq > 0 then return { 'GONE' } end
