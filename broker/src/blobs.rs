@@ -23,7 +23,9 @@ impl Broker {
         let blob = BlobRef { name: name.to_owned(), bytes: bytes.len() as u64 };
         blob.check()?;
         let ttl_ms = ttl.as_millis() as u64;
-        for (key, part) in self.blob_keys(batch, &blob).iter().zip(bytes.chunks(defaults::BLOB_PART_BYTES)) {
+        // An empty blob has a part, too: without it, it would count as gone.
+        let parts = bytes.chunks(defaults::BLOB_PART_BYTES).chain(bytes.is_empty().then_some(bytes));
+        for (key, part) in self.blob_keys(batch, &blob).iter().zip(parts) {
             let _: () = redis::cmd("SET").arg(key).arg(part).arg("PX").arg(ttl_ms).query_async(conn).await?;
         }
         Ok(blob)
