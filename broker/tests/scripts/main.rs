@@ -4,14 +4,23 @@
 //! Scripts read the time of Redis: tests shift it by writing old values into the keys.
 
 mod fixture;
+mod scenes;
 mod state;
 
+mod blobs;
+mod cancel;
 mod claim;
 mod enqueue;
+mod forget;
 mod judge;
 mod lease;
 mod promote;
+mod purge;
 mod reclaim;
 mod release;
+mod revive;
+mod rules;
 mod settle;
+mod sweep;
 mod tick;
+mod touch;

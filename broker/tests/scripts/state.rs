@@ -1,13 +1,14 @@
 //! Looking at everything at once: what changed, and whether it still adds up.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use gristmill_shared::{BatchId, Message, OutcomeKind};
 
 use crate::fixture::Bench;
 
-/// Every key with its content, and whether it has a TTL.
-pub type Snapshot = BTreeMap<String, (Vec<u8>, bool)>;
+/// Every key with the hash of its content, and whether it has a TTL.
+pub type Snapshot = BTreeMap<String, (u64, bool)>;
 
 /// Where messages stand.
 #[derive(Default)]
@@ -37,7 +38,9 @@ impl Bench {
         for key in self.all_keys().await {
             let dump: Option<Vec<u8>> = self.ask(&["DUMP", &key]).await;
             let ttl: i64 = self.ask(&["PTTL", &key]).await;
-            snapshot.insert(key, (dump.unwrap_or_default(), ttl >= 0));
+            let mut hasher = DefaultHasher::new();
+            dump.hash(&mut hasher);
+            snapshot.insert(key, (hasher.finish(), ttl >= 0));
         }
         snapshot
     }
