@@ -6,6 +6,7 @@
 //! its outcome means, [`steps`] settles it. Besides, [`lease`] renews, [`doorbell`] waits for work,
 //! [`watch`] enforces limits and gives back what would wait, [`drain`] listens to the supervisor.
 
+mod books;
 mod compute;
 mod doorbell;
 mod drain;

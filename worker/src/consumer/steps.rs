@@ -3,18 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use gristmill_broker::{BrokerError, Budget, Call, Claim, Claimed, Parked, ParkedList, Release, Sources};
+use gristmill_broker::{BrokerError, Budget, Call, Claim, Parked, ParkedList, Release, Sources};
 use gristmill_shared::defaults::SETTLE_OUTCOMES_MAX;
 use gristmill_shared::message::BODY_VERSION;
-use gristmill_shared::{KernelName, Message, OutcomeKind, events};
-use std::sync::atomic::Ordering::Relaxed;
+use gristmill_shared::{KernelName, events};
 
-use super::ending::{self, Note};
-use super::handover::{Ended, Glance};
-use super::inflight::End;
+use super::ending;
+use super::handover::Glance;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
-use super::{fetch, letters, prepare, release, upload};
+use super::{books, fetch, letters, release, upload};
 use crate::slot::Leaving;
 
 /// How often the parked lists are looked at.
@@ -67,7 +65,7 @@ impl Steps<'_> {
         }
         let dry = glance.running.is_none() && glance.unstarted == 0;
         if !working || due(&glance, dry) {
-            collect(io);
+            books::collect(io);
         }
         let inflight = io.inflight.borrow();
         if inflight.over_at_head() > 0 {
@@ -184,7 +182,7 @@ impl Steps<'_> {
             io.wire.call(async |conn| io.broker.settle(conn, &call, &settlement, &sources, budget).await).await;
         match answer {
             Ok(claim) => {
-                log_settled(io, take, &notes);
+                books::log_settled(io, take, &notes);
                 self.answered(claim, take, None, budget);
             }
             Err(error) => self.refused(&error).await,
@@ -195,7 +193,7 @@ impl Steps<'_> {
     async fn give_back(&mut self) {
         let io = self.io;
         let cut = io.handover.cut();
-        collect(io);
+        books::collect(io);
         let cut = match io.mode.get() {
             Mode::Ending { returned: Some(returned), .. } => Some(returned),
             _ => cut,
@@ -253,7 +251,7 @@ impl Steps<'_> {
         if budget.messages > 0 {
             io.known_empty.set(claimed.messages.is_empty() && !claimed.replayed);
         }
-        take_in(io, claimed);
+        books::take_in(io, claimed);
         fetch::hand_over(io);
     }
 
@@ -289,68 +287,6 @@ impl Steps<'_> {
 fn due(glance: &Glance, dry: bool) -> bool {
     let waited = glance.ended_since.is_some_and(|since| since.elapsed() >= pace::settle_after(glance.task_time));
     glance.ended > 0 && (dry || waited || glance.ended >= SETTLE_OUTCOMES_MAX)
-}
-
-/// Moves what the compute thread has ended into the books.
-pub fn collect(io: &Io) {
-    let mut inflight = io.inflight.borrow_mut();
-    for ended in io.handover.take_ended() {
-        if let Some(held) = inflight.by_serial(ended.serial) {
-            held.end(ended.item, end_of(ended));
-        }
-    }
-}
-
-fn end_of(ended: Ended) -> End {
-    match ended.result {
-        Ok(output) => upload::checked(output),
-        Err(_) if ended.stopped => prepare::cancelled(),
-        Err(error) => End::Attempt(OutcomeKind::Failed, error),
-    }
-}
-
-/// Appends claimed messages. After a replay, those that are known already are passed over.
-fn take_in(io: &Io, claimed: Claimed) {
-    let mut inflight = io.inflight.borrow_mut();
-    for (position, message) in (claimed.base..).zip(claimed.messages) {
-        if position < inflight.end() {
-            continue;
-        }
-        let bytes = message.bytes.len();
-        let parsed = match Message::parse(&message.bytes) {
-            Ok(parsed) if position == inflight.end() => parsed,
-            Ok(_) => io.bug("a claim left out a message"),
-            Err(error) => io.bug(&format!("a claimed message has no readable header: {error}")),
-        };
-        let (task, count) = (parsed.task(0), parsed.header.count);
-        tracing::debug!(event = events::MESSAGE_CLAIMED, %task, count, consumer = %io.consumer, position, "claimed");
-        io.slot.counters().claimed.fetch_add(1, Relaxed);
-        let serial = inflight.next_serial();
-        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels));
-    }
-}
-
-fn log_settled(io: &Io, take: usize, notes: &[Note]) {
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        for held in io.inflight.borrow().head(take) {
-            let (task, count) = (held.message.task(0), held.message.header.count);
-            tracing::debug!(event = events::MESSAGE_SETTLED, %task, count, consumer = %io.consumer, "settled");
-        }
-    }
-    for note in notes {
-        match note {
-            Note::Retried { task, attempt, delay } => {
-                let delay_ms = delay.as_millis() as u64;
-                tracing::info!(event = events::TASK_RETRIED, %task, attempt, delay_ms, "task will be tried again");
-            }
-            Note::Buried { task, kind, text } => {
-                tracing::warn!(event = events::TASK_BURIED, %task, outcome = kind.as_str(), "task is dead: {text}");
-            }
-            Note::Parked { task, list } => {
-                tracing::warn!(event = events::MESSAGE_PARKED, %task, kernel = list, "message parked: unknown here");
-            }
-        }
-    }
 }
 
 /// A number from 0 to 1, from the random bits of a fresh id.
