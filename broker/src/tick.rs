@@ -9,9 +9,6 @@ use crate::Broker;
 use crate::error::BrokerError;
 use crate::reply::Reply;
 
-/// The longest lease that a worker may ask for; deadlines beyond it come from a clock that jumped back.
-const LEASE_MAX: Duration = Duration::from_secs(600);
-
 /// What a tick found.
 #[derive(Debug, Clone)]
 pub struct Tick {
@@ -38,7 +35,7 @@ impl Broker {
         let mut script = self.scripts.tick.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.clock()).key(self.keys.leases()).key(self.keys.suspects());
         script.key(self.keys.batches()).key(self.keys.paused());
-        script.arg(lease.as_millis() as u64).arg(LEASE_MAX.as_millis() as u64);
+        script.arg(lease.as_millis() as u64).arg(defaults::LEASE_RANGE.end().as_millis() as u64);
         script.arg(defaults::TICK_GAP.as_millis() as u64);
         script.arg(defaults::DEAD_LETTERS_MAX).arg(defaults::DEAD_LETTERS_AGE.as_millis() as u64);
         self.write_queues(&mut script, queues);

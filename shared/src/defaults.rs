@@ -11,6 +11,9 @@ pub const QUEUE: &str = "default";
 
 /// A consumer's right to its in-flight messages lasts this long after each renewal.
 pub const LEASE: Duration = Duration::from_secs(10);
+/// The shortest and the longest lease that a worker may be given. Deadlines beyond come from a clock that
+/// jumped back.
+pub const LEASE_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
 /// How often a consumer renews its lease.
 pub const RENEWAL: Duration = Duration::from_secs(3);
 /// How often an agent ticks.

@@ -13,7 +13,6 @@ use crate::config::{LogFormat, WorkerConfig};
 use crate::duration;
 
 const CONSUMERS_MAX: usize = 1_024;
-const LEASE: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3_600);
 const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 const EXAMPLES: &str = "\
@@ -103,7 +102,7 @@ impl LowArgs {
             keep(&mut errors, Namespace::new(self.namespace).map_err(|error| format!("--namespace: {error}")));
         let queues = keep(&mut errors, queues(&self.queues));
         let consumers = keep(&mut errors, consumers(&self.consumers));
-        let lease = keep(&mut errors, time("--lease", &self.lease, LEASE));
+        let lease = keep(&mut errors, time("--lease", &self.lease, defaults::LEASE_RANGE));
         let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
         match (endpoint, namespace, queues, consumers, lease, grace) {
             (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace)) => {
