@@ -24,3 +24,4 @@ mod settle;
 mod sweep;
 mod tick;
 mod touch;
+mod walk;
