@@ -33,3 +33,23 @@ fn the_files_that_the_documentation_names_exist() {
     }
     assert!(found > 30, "only {found} files found");
 }
+
+#[test]
+fn the_table_of_scripts_names_the_parts_that_the_broker_uses() {
+    let source = include_str!("../../broker/src/script.rs");
+    let (_, list) = source.split_once("\nscripts! {\n").unwrap();
+    let (list, _) = list.split_once("\n}").unwrap();
+    let (_, table) = include_str!("../../docs/protocol.md").split_once("| script | parts |\n|---|---|\n").unwrap();
+    let (table, _) = table.split_once("\n\n").unwrap();
+    for line in list.lines() {
+        let (name, parts) = line.trim().trim_end_matches(';').split_once(':').unwrap();
+        let parts: Vec<_> = parts.split_whitespace().map(|part| part.trim_matches('"')).collect();
+        let parts = if parts.is_empty() { "(none)".to_owned() } else { parts.join(", ") };
+        let row = table.lines().find(|row| {
+            let names = row.trim_start_matches("| ").split(" | ").next().unwrap_or_default();
+            names.split(", ").any(|word| word == name)
+        });
+        let row = row.unwrap_or_else(|| panic!("docs/protocol.md has no row for {name}"));
+        assert!(row.ends_with(&format!("| {parts} |")), "{name} is made of {parts}, and the row says {row}");
+    }
+}
