@@ -67,6 +67,7 @@ impl BrokerError {
 
 impl From<RedisError> for BrokerError {
     fn from(error: RedisError) -> Self {
+        let error = alone(error);
         let detail = error.detail().unwrap_or_default();
         // Inside a script, Redis 6.2 wraps the error of a command into one of the script's own.
         let says = |word: &str| error.code() == Some(word) || detail.contains(word);
@@ -78,4 +79,13 @@ impl From<RedisError> for BrokerError {
         }
         Self::Redis(error)
     }
+}
+
+/// Of the errors of a pipeline, the first: together they have neither code nor words for people.
+fn alone(error: RedisError) -> RedisError {
+    if error.code().is_some() {
+        return error;
+    }
+    let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, first)| first.clone()));
+    first.map_or(error, RedisError::from)
 }
