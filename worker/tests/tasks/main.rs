@@ -253,7 +253,8 @@ async fn a_restart_of_redis_loses_nothing() {
 
 #[tokio::test]
 async fn nobody_survives_the_supervisor_and_nothing_is_lost() {
-    let mut rig = Rig::start(2).await;
+    let mut rig = Rig::without_worker().await;
+    rig.start_worker(2, &["--lease", "2s"]);
     let batch = rig.submit(&Submit::to("sleep"), &[1.0; 4]).await;
     rig.running(2).await;
     let children = rig.children();
@@ -265,7 +266,7 @@ async fn nobody_survives_the_supervisor_and_nothing_is_lost() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     rig.worker.take().unwrap().wait().unwrap();
-    rig.start_worker(2, &[]);
+    rig.start_worker(2, &["--lease", "2s"]);
     let record = rig.finished(batch).await;
     assert_eq!(count(&record, OutcomeKind::Succeeded), 4);
     rig.nothing_left().await;
@@ -345,6 +346,18 @@ async fn utilisation() {
         let per_second = tasks as f64 / took.as_secs_f64();
         println!("{tasks} x {ms} ms by {per_message}: {took:?}, {per_second:.0}/s");
     }
+}
+
+#[tokio::test]
+async fn a_dead_letter_keeps_its_arguments() {
+    let mut rig = Rig::start(1).await;
+    let what = Submit { per_message: 3, blob: true, ..Submit::to("fail") };
+    let batch = rig.submit(&what, &[("a", 9), ("b", 0), ("c", 9)]).await;
+    rig.finished(batch).await;
+    let key = rig.broker.keys().blob(batch, "a0", 0);
+    let left: i64 = redis::cmd("PTTL").arg(key).query_async(&mut rig.conn).await.unwrap();
+    assert!(left > 29 * 24 * 3_600_000, "{left} ms");
+    assert_eq!(rig.stats().await.dead_tasks, 2);
 }
 
 #[tokio::test]
