@@ -53,7 +53,7 @@ impl Broker {
         script.arg(task.to_string()).arg(task.batch.to_string()).arg(kind.as_str()).arg(&letter.epitaph.kernel);
         script.arg(defaults::RESULT_TTL.as_millis() as u64);
         script.arg(life(defaults::RESULT_TTL + defaults::BLOB_MARGIN));
-        script.arg(message.encode()?).arg(1).arg(queue.as_str());
+        script.arg(message.encode()?).arg(1).arg(queue.as_str()).arg(letter.at_ms);
         let mut reply = Reply::new("revive", script.invoke_async(conn).await?)?;
         match reply.text()?.as_str() {
             "DONE" => Ok(Revived::Done),

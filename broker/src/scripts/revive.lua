@@ -2,8 +2,8 @@
 --
 -- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5-12 the queue, 13.. parts of the argument blob
 -- ARGV  1 task id, 2 batch id, 3 counter that its end was counted in, 4 kernel, 5 result ttl ms (if the batch is gone),
---       6 blob ttl ms, 7 message, 8 and 9: '1' and the queue
--- Returns  { 'DONE' }, { 'GONE' } if there is no such dead letter, { 'BLOB_GONE', key }, { 'BAD', what }
+--       6 blob ttl ms, 7 message, 8 and 9: '1' and the queue, 10 when the letter was buried, ms
+-- Returns  { 'DONE' }, { 'GONE' } if there is no such dead letter (any more), { 'BLOB_GONE', key }, { 'BAD', what }
 -- Must never finish a batch twice, or count an end twice.
 -- Its first write is one that Redis refuses at maxmemory: then nothing at all has happened.
 
@@ -14,7 +14,8 @@ redis.call('ZCARD', batches_key)
 redis.call('SCARD', KEYS[3])
 redis.call('SCARD', KEYS[4])
 local letter = redis.call('HGET', q.records, task)
-if not letter then return { 'GONE' } end
+-- Since its caller looked, the task may have been revived, and have died in another way.
+if not letter or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end
 local queue, lane, count, first, expires, raw, single = header(message)
 if queue ~= q.name or count ~= 1 or batch_text(raw) ~= id then return { 'BAD', 'the message is not that task' } end
 for i = 13, #KEYS do

@@ -18,7 +18,8 @@ end
 -- Finishes the batch if it is sealed and has all its outcomes.
 local function finish(batch_key, batches_key, id, channel, now)
   local state, total, ttl, single = unpack(redis.call('HMGET', batch_key, 'state', 'total', 'result_ttl_ms', 'single'))
-  if state ~= 'sealed' or outcomes_of(batch_key) ~= tonumber(total) then return false end
+  -- More than its total: stragglers of the first life of a batch that revive brought back.
+  if state ~= 'sealed' or outcomes_of(batch_key) < tonumber(total) then return false end
   redis.call('HSET', batch_key, 'state', 'finished', 'finished_at_ms', int(now))
   if single == '1' then
     redis.call('PEXPIRE', batch_key, ttl)
