@@ -66,6 +66,7 @@ impl AgentPlace {
         });
         match forked {
             Ok((child, to_agent, from_agent)) => {
+                tracing::debug!(event = events::CHILD_FORKED, role = "agent", pid = child.pid.as_raw(), "agent forked");
                 if self.forked_before {
                     tracing::warn!(event = events::AGENT_REPLACED, pid = child.pid.as_raw(), "agent replaced");
                 }
