@@ -33,6 +33,11 @@ impl Line {
         self.0.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// The whole line.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
     /// A field as a number.
     pub fn number(&self, field: &str) -> Option<i64> {
         self.0.get(field).and_then(Value::as_i64)

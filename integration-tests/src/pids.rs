@@ -14,14 +14,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this pid now.
+    /// The process that has this pid now; dead or alive.
     pub fn now(pid: i32) -> Option<Self> {
-        stat(pid).filter(|stat| !stat.is_dead()).map(|stat| Self { pid, started: stat.started })
+        stat(pid).map(|stat| Self { pid, started: stat.started })
     }
 
     /// Whether it is there and no zombie.
     pub fn is_alive(self) -> bool {
-        Self::now(self.pid) == Some(self)
+        stat(self.pid).is_some_and(|stat| stat.started == self.started && !stat.is_dead())
     }
 
     /// Whether it is stopped by a signal.

@@ -1,6 +1,5 @@
 //! A worker program as a child of the test.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -142,11 +141,12 @@ impl WorkerProcess {
         found.unwrap_or_else(|| panic!("no living consumer {id}; the log's end:\n{}", self.log.tail())).0
     }
 
-    /// The agent: the child of the supervisor that is no consumer.
+    /// The living agent.
     pub fn agent(&self) -> Process {
         let look = || {
-            let consumers: BTreeSet<_> = self.consumers().into_iter().map(|(process, _)| process).collect();
-            self.supervisor.children().into_iter().find(|process| !consumers.contains(process))
+            let forked = self.log.all(|line| line.event() == events::CHILD_FORKED && line.text("role") == "agent");
+            let pid = forked.last()?.number("pid")?;
+            self.supervisor.children().into_iter().find(|process| i64::from(process.pid) == pid)
         };
         wait::eventually("an agent", look)
     }
@@ -169,12 +169,14 @@ impl WorkerProcess {
         ended.unwrap_or_else(|| panic!("the worker still runs after {DEADLINE:?}; its log's end:\n{}", self.log.tail()))
     }
 
-    /// Asks the worker to end, waits until it has, and asserts that nothing is left of it.
+    /// Asks the worker to end, waits until it has, and asserts that nothing is left of it. After that the
+    /// log is complete: the place to count events, since while a worker runs its log comes with delay.
     pub fn drain(&mut self) -> ExitStatus {
         let processes = self.processes();
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert_gone(&processes);
+        self.log.join();
         status
     }
 
@@ -202,9 +204,6 @@ pub fn assert_gone(processes: &[Process]) {
 impl Drop for WorkerProcess {
     fn drop(&mut self) {
         let processes = self.processes();
-        if std::thread::panicking() {
-            eprintln!("the log of worker {} ends with:\n{}", self.supervisor.pid, self.log.tail());
-        }
         // A process that a test has stopped cannot follow its supervisor.
         processes.iter().filter(|process| process.is_stopped()).for_each(|process| process.signal(Signal::SIGCONT));
         // Neither fails for a child that was not waited for; one that has ended is fine, too.
@@ -213,6 +212,9 @@ impl Drop for WorkerProcess {
         let left = wait::poll(VANISH, || processes.iter().all(|process| !process.is_alive()).then_some(())).is_none();
         processes.iter().for_each(|process| process.signal(Signal::SIGKILL));
         self.log.join();
+        if std::thread::panicking() {
+            eprintln!("the log of worker {} ends with:\n{}", self.supervisor.pid, self.log.tail());
+        }
         if left && !std::thread::panicking() {
             panic!("a process of worker {} has outlived its supervisor", self.supervisor.pid);
         }

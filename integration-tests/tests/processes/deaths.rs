@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::one_outcome_each;
 
 /// A lease that no test lives to see expire.
-const LONG_LEASE: &str = "--lease 3600s";
+const LONG_LEASE: &str = "--lease 600s";
 const TASKS: u64 = 400;
 
 /// A batch whose tasks take some 10 ms each, with different results.
@@ -49,7 +49,7 @@ fn size(n: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_consumers_lose_nothing() {
     let redis = Redis::start();
-    let worker = WorkerOptions::new().consumers(2).arg(LONG_LEASE).start(&redis);
+    let mut worker = WorkerOptions::new().consumers(2).arg(LONG_LEASE).start(&redis);
     let client = redis.client().await;
     let work = Work::start(&client).await;
     for round in 1..=5 {
@@ -57,6 +57,7 @@ async fn killed_consumers_lose_nothing() {
         kill_a_consumer(&worker, round as usize % 2);
     }
     work.check(&client).await;
+    worker.drain();
     assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 5);
 }
 

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use gristmill_integration_tests::{Redis, WorkerOptions};
-use gristmill_kernels::sleep;
 use gristmill_kernels::test_kernels::spin;
+use gristmill_kernels::{sleep, square};
 use gristmill_shared::events;
 use nix::sys::signal::Signal;
 
@@ -31,6 +31,24 @@ async fn a_drain_finishes_what_runs_and_gives_back_the_rest() {
     for task in waiting {
         task.result().await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_come_and_go_in_the_middle_of_a_batch() {
+    const TASKS: i64 = 20_000;
+    let redis = Redis::start();
+    let client = redis.client().await;
+    let mut map = client.map(square, 0..TASKS).await.unwrap();
+    let batch = map.id();
+    let mut worker = WorkerOptions::new().consumers(2).arg("--lease 600s").start(&redis);
+    for n in 0..TASKS {
+        if n % 4_000 == 3_999 {
+            let next = WorkerOptions::new().consumers(2).arg("--lease 600s").start(&redis);
+            assert_eq!(std::mem::replace(&mut worker, next).drain().code(), Some(0));
+        }
+        assert_eq!(map.next().await.unwrap().unwrap(), n * n);
+    }
+    crate::one_outcome_each(&client, batch, TASKS as u64).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

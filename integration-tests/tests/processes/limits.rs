@@ -13,7 +13,7 @@ use crate::kind;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_runs_too_long_is_ended() {
     let redis = Redis::start();
-    let worker = WorkerOptions::new().test_kernels().start(&redis);
+    let mut worker = WorkerOptions::new().test_kernels().start(&redis);
     let client = redis.client().await;
     let began = Instant::now();
     let options = SubmitOptions::new().time_limit(Duration::from_millis(300));
@@ -22,12 +22,26 @@ async fn a_task_that_runs_too_long_is_ended() {
     assert!(began.elapsed() >= Duration::from_millis(300));
     assert!(began.elapsed() < Duration::from_secs(3), "it took {:?}", began.elapsed());
     assert_eq!(client.submit(square, 3).await.unwrap().result().await.unwrap(), 9, "the successor works");
-    assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0, "an ordered death");
     let cli = Cli::new(&redis);
     eventually("the worker offers its kernels", || cli.run(&["kernels"]).ok().contains("spin").then_some(()));
     let output = cli.run(&["submit", "spin", "60000", "--time-limit", "300ms", "--wait"]);
     assert_eq!(output.code, 1);
     assert!(output.stderr.contains("timed out"), "{}", output.stderr);
+    worker.drain();
+    assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0, "they died by order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_that_cannot_keep_the_limit_is_killed() {
+    let mut redis = Redis::start();
+    let worker = WorkerOptions::new().test_kernels().debug().start(&redis);
+    let client = redis.client().await;
+    let options = SubmitOptions::new().time_limit(Duration::from_millis(300));
+    let task = client.submit_with(spin, 60_000, &options).await.unwrap();
+    worker.log.wait(events::TASK_STARTED);
+    worker.consumer(&redis.wait_busy()).signal(nix::sys::signal::Signal::SIGSTOP);
+    assert_eq!(task.result().await.as_ref().err().map(kind), Some(OutcomeKind::TimedOut));
+    worker.log.wait(events::LIMIT_ENFORCED);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,6 +49,7 @@ async fn queued_and_running_tasks_can_be_cancelled() {
     let redis = Redis::start();
     let worker = WorkerOptions::new().arg("--lease 1s").test_kernels().debug().start(&redis);
     let client = redis.client().await;
+    let processes = worker.processes();
     let listens = client.submit(sleep, 60.0).await.unwrap();
     worker.log.wait(events::TASK_STARTED);
     let queued = client.submit(square, 3).await.unwrap();
@@ -43,7 +58,7 @@ async fn queued_and_running_tasks_can_be_cancelled() {
     for task in [listens.result().await.err(), queued.result().await.err()] {
         assert_eq!(task.as_ref().map(kind), Some(OutcomeKind::Cancelled));
     }
-    assert_eq!(worker.log.events(events::CONSUMER_LEFT).len(), 0, "who listens lives on");
+    assert_eq!(worker.processes(), processes, "who listens lives on");
     let deaf = client.submit(spin, 60_000).await.unwrap();
     worker.log.wait_for(events::TASK_STARTED, |line| line.text("task") == deaf.id().to_string());
     deaf.cancel().await.unwrap();

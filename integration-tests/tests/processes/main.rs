@@ -1,5 +1,6 @@
 //! Real binaries on a real Redis: what a user sees, and what is left when something dies.
 
+mod chaos;
 mod deaths;
 mod drain;
 mod fairness;
@@ -13,6 +14,7 @@ mod poison;
 mod preload;
 mod round_trip;
 mod stopped;
+mod strays;
 mod volume;
 
 use std::collections::BTreeMap;
@@ -37,7 +39,10 @@ async fn results<T: DeserializeOwned>(client: &Client, batch: BatchId) -> BTreeM
         }
         found
     };
-    tokio::time::timeout(PATIENCE, collect).await.expect("the batch finishes")
+    let found = tokio::time::timeout(PATIENCE, collect).await.expect("the batch finishes");
+    let record = client.batch(batch).await.expect("Redis answers").expect("the batch is there");
+    assert_eq!(Some(found.len() as u64), record.total, "the stream ended early: {record:?}");
+    found
 }
 
 /// The kinds of outcome of a batch by index.

@@ -1,6 +1,7 @@
 //! Redis goes away, or only its connections do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use gristmill::Unordered;
 use gristmill_integration_tests::{Redis, WorkerOptions, eventually};
@@ -24,7 +25,7 @@ async fn take(map: &mut Unordered<i64>, seen: &mut BTreeSet<u64>, until: usize) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_redis_that_kept_its_data_loses_nothing() {
     let mut redis = Redis::durable();
-    let worker = WorkerOptions::new().consumers(2).start(&redis);
+    let mut worker = WorkerOptions::new().consumers(2).start(&redis);
     let client = redis.client().await;
     let mut map = client.map(square, 0..TASKS).await.unwrap().unordered();
     let (batch, mut seen) = (map.id(), BTreeSet::new());
@@ -35,7 +36,27 @@ async fn a_killed_redis_that_kept_its_data_loses_nothing() {
     take(&mut map, &mut seen, TASKS as usize).await;
     assert!(map.next().await.is_none());
     one_outcome_each(&client, batch, TASKS as u64).await;
+    worker.drain();
     assert!(!worker.log.events(events::REDIS_RECONNECTED).is_empty());
+    assert!(worker.log.events(events::CONSUMER_DIED).is_empty(), "an outage kills nobody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_stood_still_costs_nobody_the_lease() {
+    let mut redis = Redis::start();
+    let mut worker = WorkerOptions::new().consumers(2).arg("--lease 2s").start(&redis);
+    let client = redis.client().await;
+    let mut map = client.map(square, 0..TASKS).await.unwrap().unordered();
+    let mut seen = BTreeSet::new();
+    take(&mut map, &mut seen, 2_000).await;
+    redis.server().pause().unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    redis.server().resume().unwrap();
+    take(&mut map, &mut seen, TASKS as usize).await;
+    worker.drain();
+    for event in [events::LEASE_LOST, events::CONSUMER_DIED, events::CONSUMER_RECLAIMED] {
+        assert!(worker.log.events(event).is_empty(), "{event}:\n{}", worker.log.tail());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,7 @@ fn chunk(bad: &str) -> Vec<&str> {
 
 async fn buries_only_the_bad_one(bad: &str) {
     let redis = Redis::start();
-    let worker = WorkerOptions::new().arg("--lease 3600s").test_kernels().start(&redis);
+    let mut worker = WorkerOptions::new().arg("--lease 600s").test_kernels().start(&redis);
     let client = redis.client().await;
     let batch = enqueue_chunk(&redis, "crash", &chunk(bad)).await;
     for (index, result) in results::<()>(&client, batch).await {
@@ -32,6 +32,7 @@ async fn buries_only_the_bad_one(bad: &str) {
         let certificate = failure.certificate.expect("a process died");
         assert_eq!(certificate.cause, DeathCause::Crash, "{certificate:?}");
     }
+    worker.drain();
     assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), usize::from(CRASHES_MAX));
     one_outcome_each(&client, batch, NEIGHBOURS as u64 + 1).await;
     assert_eq!(client.queues().await.unwrap()[0].dead_tasks, 1);
@@ -60,7 +61,7 @@ async fn a_task_that_overflows_the_stack() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_closes_descriptors_harms_no_other() {
     let redis = Redis::start();
-    let _worker = WorkerOptions::new().consumers(2).arg("--lease 3600s").test_kernels().start(&redis);
+    let _worker = WorkerOptions::new().consumers(2).arg("--lease 600s").test_kernels().start(&redis);
     let client = redis.client().await;
     let batch = enqueue_chunk(&redis, "crash", &chunk("close-fds")).await;
     let other = client.map(crash, vec!["print".to_owned(); 20]).await.unwrap();
@@ -75,7 +76,7 @@ async fn a_task_that_closes_descriptors_harms_no_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_panics_fails() {
     let redis = Redis::start();
-    let worker = WorkerOptions::new().test_kernels().start(&redis);
+    let mut worker = WorkerOptions::new().test_kernels().start(&redis);
     let client = redis.client().await;
     let batch = enqueue_chunk(&redis, "crash", &chunk("panic")).await;
     let mut results = results::<()>(&client, batch).await;
@@ -83,6 +84,7 @@ async fn a_task_that_panics_fails() {
     assert_eq!(failure.kind, OutcomeKind::Failed);
     assert!(failure.message.contains("a panic, as asked for"), "{failure}");
     assert!(results.values().all(Result::is_ok));
+    worker.drain();
     assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0, "a panic ends no process");
 }
 

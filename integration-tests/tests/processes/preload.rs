@@ -11,7 +11,7 @@ async fn preload_runs_once_for_all_consumers() {
     let dir = tempfile::tempdir().unwrap();
     let trace = dir.path().join("trace");
     let worker = WorkerOptions::new()
-        .program(env!("CARGO_BIN_EXE_preloading-worker"))
+        .program(env!("CARGO_BIN_EXE_odd-worker"))
         .variable("PRELOAD_TRACE", trace.to_str().unwrap())
         .consumers(3)
         .start(&redis);

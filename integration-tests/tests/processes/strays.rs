@@ -1,0 +1,37 @@
+//! Programs that a kernel started end with the consumer, wherever they hide.
+
+use gristmill::SubmitOptions;
+use gristmill_integration_tests::pids::Process;
+use gristmill_integration_tests::worker::assert_gone;
+use gristmill_integration_tests::{Redis, WorkerOptions};
+use nix::sys::signal::Signal;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_end_with_their_consumer() {
+    let redis = Redis::start();
+    let mut worker = WorkerOptions::new().program(env!("CARGO_BIN_EXE_odd-worker")).start(&redis);
+    let client = redis.client().await;
+    let leave = async |own_session: bool| {
+        let task = client.submit_dyn::<u32>("leave_program", &own_session, &SubmitOptions::new()).await.unwrap();
+        Process::now(task.result().await.unwrap() as i32).expect("it runs for an hour")
+    };
+    let programs = [leave(false).await, leave(true).await];
+    assert!(programs.iter().all(|program| program.is_alive()));
+    worker.consumers()[0].0.signal(Signal::SIGKILL);
+    assert_gone(&programs);
+    let programs = [leave(false).await, leave(true).await];
+    assert_eq!(worker.drain().code(), Some(0));
+    assert_gone(&programs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_in_the_group_end_with_the_supervisor() {
+    let redis = Redis::start();
+    let mut worker = WorkerOptions::new().program(env!("CARGO_BIN_EXE_odd-worker")).start(&redis);
+    let client = redis.client().await;
+    let task = client.submit_dyn::<u32>("leave_program", &false, &SubmitOptions::new()).await.unwrap();
+    let program = Process::now(task.result().await.unwrap() as i32).expect("it runs for an hour");
+    worker.signal(Signal::SIGKILL);
+    worker.wait();
+    assert_gone(&[program]);
+}
