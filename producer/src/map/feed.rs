@@ -138,26 +138,35 @@ impl Feeder {
         Ok(bytes)
     }
 
-    /// Enqueues; while tasks of this batch are on their way, a full queue only means to wait.
+    /// Enqueues; while tasks of this batch are on their way, a full queue only means to wait. Of a load
+    /// that is larger than what the queue may hold, first goes what fits.
     async fn send(&mut self, load: &Load) -> Result<(), ClientError> {
         for message in &load.messages {
             self.shared.sent(message);
         }
-        let earlier = load.messages.first().is_some_and(|message| message.first > 0);
+        let mut left = &load.messages[..];
+        let mut take = left.len();
         loop {
-            match self.sender.send(&load.messages, load.end).await {
-                Err(ClientError::QueueFull { .. } | ClientError::MemoryLimit(_))
-                    if earlier && self.shared.mode() == Mode::Attached && self.is_more_outstanding(load) =>
-                {
+            match self.sender.send(&left[..take], load.end && take == left.len()).await {
+                Ok(()) if take == left.len() => return Ok(()),
+                Ok(()) => left = &left[take..],
+                Err(ClientError::QueueFull { depth, limit, .. }) if depth < limit && limit - depth < take as u64 => {
+                    take = (limit - depth) as usize;
+                    continue;
+                }
+                Err(ClientError::QueueFull { .. } | ClientError::MemoryLimit(_)) if self.may_wait(left) => {
                     tokio::time::sleep(REFUSED_PAUSE).await;
                 }
                 ended => return ended,
             }
+            take = left.len();
         }
     }
 
-    /// Whether anything besides this load is on its way.
-    fn is_more_outstanding(&self, load: &Load) -> bool {
-        self.shared.outstanding() > load.messages.len() as u64
+    /// Whether room will come by itself: somebody waits for the batch, and some of it besides these
+    /// messages is on its way.
+    fn may_wait(&self, left: &[Packed]) -> bool {
+        let earlier = left.first().is_some_and(|message| message.first > 0);
+        earlier && self.shared.mode() == Mode::Attached && self.shared.outstanding() > left.len() as u64
     }
 }
