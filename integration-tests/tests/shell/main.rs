@@ -1,0 +1,22 @@
+//! What a shell sees: input that is wrong, a Redis that refuses, exit codes, signals, JSON, logs.
+//!
+//! Each test has a private Redis and runs the real binaries; nothing reaches into them.
+
+mod bad_input;
+mod bare_worker;
+mod fake_server;
+mod foreign_messages;
+mod foreign_server;
+mod forms;
+mod hops;
+mod kernel_names;
+mod listings;
+mod other_languages;
+mod passwords;
+mod refusals;
+mod rig;
+mod signals;
+mod stdout;
+mod timeouts;
+mod unreachable;
+mod usage;
