@@ -1,5 +1,6 @@
 //! Blobs: arguments and outputs that are too large for a message or a result, in parts.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gristmill_shared::message::BlobRef;
@@ -7,6 +8,7 @@ use gristmill_shared::{BatchId, codec, defaults};
 use redis::aio::ConnectionLike;
 
 use crate::Broker;
+use crate::ending::Dead;
 use crate::error::BrokerError;
 
 impl Broker {
@@ -47,6 +49,37 @@ impl Broker {
             codec::check_size("blob", bytes.len(), blob.bytes as usize)?;
         }
         Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == blob.bytes))
+    }
+
+    /// Lets the argument blobs of tasks that are about to be buried live as long as a dead letter may; never
+    /// shortens a life.
+    pub async fn keep_arguments<C: ConnectionLike>(&self, conn: &mut C, dead: &[Dead]) -> Result<(), BrokerError> {
+        let age_ms = defaults::DEAD_LETTERS_AGE.as_millis() as i64;
+        for key in self.argument_keys(dead) {
+            // -1: no TTL, which is longer than any; -2: gone.
+            let left_ms: i64 = redis::cmd("PTTL").arg(&key).query_async(conn).await?;
+            if (0..age_ms).contains(&left_ms) {
+                let _: i64 = redis::cmd("PEXPIRE").arg(&key).arg(age_ms).query_async(conn).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of all blobs that the letters name, each once: the tasks of a chunk share one.
+    fn argument_keys(&self, dead: &[Dead]) -> BTreeSet<String> {
+        let blob_of = |dead: &Dead| Some((dead.message.header.batch, dead.message.read_body().ok()?.blob?));
+        dead.iter().filter_map(blob_of).flat_map(|(batch, blob)| self.blob_keys(batch, &blob)).collect()
+    }
+
+    /// How long the results of a batch stay after it has finished; none if the batch is gone.
+    pub async fn result_ttl<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+    ) -> Result<Option<Duration>, BrokerError> {
+        let ttl_ms: Option<u64> =
+            redis::cmd("HGET").arg(self.keys.batch(batch)).arg("result_ttl_ms").query_async(conn).await?;
+        Ok(ttl_ms.map(Duration::from_millis))
     }
 
     /// The keys of all parts of a blob.

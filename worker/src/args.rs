@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(found.len(), 5, "{found:?}");
         assert!(found.contains(&"--queues names a twice: name each queue once".to_owned()), "{found:?}");
         assert!(found.contains(&"--consumers is \"0\": use auto or a number from 1 to 1024".to_owned()), "{found:?}");
-        assert_eq!(errors("w --lease 500ms"), ["--lease is \"500ms\": use a time from 1s to 3600s"]);
+        assert_eq!(errors("w --lease 500ms"), ["--lease is \"500ms\": use a time from 1s to 600s"]);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{ConsumerId, DeathCause, Kernels};
 
 use super::Agent;
-use crate::consumer::letters;
 
 /// After this time a suspect that no agent could read goes back whole.
 const UNREAD_AFTER_MS: u64 = 60_000;
@@ -29,7 +28,7 @@ pub async fn judge(agent: &Agent, field: &str, stored: &[u8], now_ms: Option<u64
     let judged = agent
         .wire
         .call(async |conn| {
-            letters::keep_arguments(&agent.broker, conn, &ending.dead).await?;
+            agent.broker.keep_arguments(conn, &ending.dead).await?;
             agent.broker.judge(conn, field, &suspect, &ending).await
         })
         .await;

@@ -16,7 +16,6 @@ mod handover;
 mod inflight;
 mod io;
 mod lease;
-pub(crate) mod letters;
 mod pace;
 mod panics;
 mod prepare;

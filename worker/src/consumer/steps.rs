@@ -12,7 +12,7 @@ use super::ending;
 use super::handover::Glance;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
-use super::{books, fetch, letters, release, upload};
+use super::{books, fetch, release, upload};
 use crate::slot::Leaving;
 
 /// How often the parked lists are looked at.
@@ -164,7 +164,7 @@ impl Steps<'_> {
             Err(error) => io.bug(&format!("outcomes cannot be written: {error}")),
         };
         let dead = &settlement.ending.dead;
-        let kept = io.wire.call(async |conn| letters::keep_arguments(&io.broker, conn, dead).await).await;
+        let kept = io.wire.call(async |conn| io.broker.keep_arguments(conn, dead).await).await;
         if let Err(error) = kept {
             tracing::warn!("the arguments of a dead letter may expire before it: {error}");
         }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use gristmill_shared::defaults::{BLOB_BYTES_MAX, BLOB_MARGIN, INLINE_BYTES_MAX, RESULT_TTL, RUN_BYTES_MAX};
-use gristmill_shared::{BatchId, Header, KernelError, OutcomeKind};
+use gristmill_shared::{BatchId, KernelError, OutcomeKind};
+use redis::aio::MultiplexedConnection;
 
 use super::inflight::{End, Held};
 use super::io::Io;
@@ -16,7 +17,8 @@ struct Upload {
     batch: BatchId,
     name: String,
     bytes: Vec<u8>,
-    ttl: Duration,
+    /// How long the batch may still wait for this message.
+    waits: Duration,
 }
 
 /// The end of an item that returned `output`.
@@ -40,8 +42,13 @@ pub async fn upload(io: &Io, take: usize) {
         messages.flat_map(|(index, held)| large(held, base + index as u64, &consumer, now_ms)).collect::<Vec<_>>()
     };
     for upload in uploads {
-        let Upload { serial, item, batch, name, bytes, ttl } = upload;
-        let put = io.wire.call(async |conn| io.broker.put_blob(conn, batch, &name, &bytes, ttl).await).await;
+        let Upload { serial, item, batch, name, bytes, waits } = upload;
+        let put = async |conn: &mut MultiplexedConnection| {
+            // A blob outlives its batch, which may wait for its last message, and then keeps its results.
+            let ttl = waits + io.broker.result_ttl(conn, batch).await?.unwrap_or(RESULT_TTL) + BLOB_MARGIN;
+            io.broker.put_blob(conn, batch, &name, &bytes, ttl).await
+        };
+        let put = io.wire.call(put).await;
         let end = match put {
             Ok(blob) => End::Uploaded(blob),
             Err(error) => {
@@ -72,15 +79,10 @@ fn large(held: &mut Held, position: u64, consumer: &str, now_ms: u64) -> Vec<Upl
             batch: header.batch,
             name: format!("o{index}.{consumer}.{position}.{}", header.attempt),
             bytes: std::mem::take(value),
-            ttl: ttl(&header, now_ms),
+            waits: Duration::from_millis(header.expires_at_ms.saturating_sub(now_ms)),
         });
     }
     uploads
-}
-
-/// A blob outlives its batch: that may wait until its messages expire, then keeps its results.
-fn ttl(header: &Header, now_ms: u64) -> Duration {
-    Duration::from_millis(header.expires_at_ms.saturating_sub(now_ms)) + RESULT_TTL + BLOB_MARGIN
 }
 
 #[cfg(test)]
@@ -99,7 +101,7 @@ mod tests {
         let uploads = large(&mut held, 5, "c0ffee", 0);
         let names: Vec<_> = uploads.iter().map(|upload| upload.name.as_str()).collect();
         assert_eq!(names, ["o41.c0ffee.5.1", "o49.c0ffee.5.1", "o50.c0ffee.5.1", "o51.c0ffee.5.1"]);
-        assert!(uploads[0].ttl > RESULT_TTL + BLOB_MARGIN);
+        assert_eq!(uploads[0].waits, Duration::from_millis(held.message.header.expires_at_ms));
         assert_eq!(uploads[0].bytes.len(), INLINE_BYTES_MAX + 1);
     }
 
