@@ -21,7 +21,7 @@ use proc_macro::TokenStream;
 /// ```ignore
 /// /// Draws a smaller picture.
 /// #[kernel(name = "image.thumbnail", time_limit = "30s", retries = 2)]
-/// fn thumbnail(ctx: &TaskContext, args: Thumbnail) -> Result<Bytes, KernelError> { … }
+/// fn thumbnail(ctx: &TaskContext, args: Thumbnail) -> Result<Bytes, KernelError> { shrink(ctx, &args) }
 /// ```
 ///
 /// The function becomes a unit struct of the same name which implements `Kernel` and `Run` and derefs to
