@@ -75,7 +75,9 @@ impl From<RedisError> for BrokerError {
             return Self::OutOfMemory;
         }
         if says("WRONGTYPE") {
-            return Self::WrongType(detail.to_owned());
+            // Which line of which script met it tells nobody anything.
+            let what = detail.split(" script: ").next().unwrap_or_default();
+            return Self::WrongType(what.to_owned());
         }
         Self::Redis(error)
     }
