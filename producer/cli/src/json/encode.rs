@@ -11,7 +11,7 @@ use super::{BYTES, FLOAT};
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
     /// Not JSON.
-    #[error("not JSON: {0}")]
+    #[error("not JSON: {}", place(.0))]
     Syntax(#[from] serde_json::Error),
     /// An integer that would lose digits.
     #[error("the integer {0} does not fit into 64 bits; write it as a string, or as a float such as 1e30")]
@@ -22,6 +22,19 @@ pub enum JsonError {
     /// `{"$float": …}` with something else than the three names.
     #[error("{{\"$float\": …}} takes \"NaN\", \"Infinity\" or \"-Infinity\", not {0}")]
     Float(String),
+}
+
+/// The error of the parser. Of a text of one line it names only the column: its line is another in a file.
+fn place(error: &serde_json::Error) -> String {
+    let (text, line, column) = (error.to_string(), error.line(), error.column());
+    if line != 1 {
+        return text;
+    }
+    match text.strip_suffix(&format!(" at line 1 column {column}")) {
+        Some(what) if column > 0 => format!("{what} at column {column}"),
+        Some(what) => what.to_owned(),
+        None => text,
+    }
 }
 
 /// Reads one JSON value and writes it as MessagePack.
