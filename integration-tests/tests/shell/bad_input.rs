@@ -40,7 +40,9 @@ fn a_bad_line_stops_map_and_is_named() {
     let mut rig = Rig::start();
     let output = rig.cli.run_with(&["map", "square"], "1\n2\nthree\n4\n");
     assert_eq!(output.stdout, "1\n4\n");
-    assert_says(&error(&output, 2), &["line 3", "not JSON"]);
+    let line = error(&output, 2);
+    assert_says(&line, &["line 3: not JSON", "at column 2"]);
+    assert!(!line.contains("line 1"), "{line}");
     let output = rig.cli.run_with(&["map", "square"], "1\n\n2\n");
     assert_eq!(output.stdout, "1\n");
     assert_says(&error(&output, 2), &["line 2", "empty"]);

@@ -24,6 +24,21 @@ fn a_key_of_the_wrong_type_is_named() {
 }
 
 #[test]
+fn whichever_key_it_is() {
+    let mut redis = Redis::start();
+    let cli = Cli::new(&redis);
+    let of_a_queue = ["ready:default:high", "queue:default", "doorbell:default", "scheduled:default", "dead:default"];
+    for key in of_a_queue.into_iter().chain(["queues", "batches", "paused", "kernels"]) {
+        redis.command::<()>(&format!("SET {{gm}}:{key} x"));
+        let line = error(&cli.run(&["submit", "square", "7"]), 3);
+        assert_says(&line, &["has a type that Gristmill did not give it", "delete the key"]);
+        redis.command::<()>(&format!("DEL {{gm}}:{key}"));
+    }
+    // Nothing of a refused call has happened.
+    assert_eq!(redis.matching("*"), [""; 0]);
+}
+
+#[test]
 fn a_worker_outlives_a_key_of_the_wrong_type() {
     let mut rig = Rig::start();
     let before = rig.worker.consumers();

@@ -35,7 +35,8 @@ impl Rig {
 }
 
 /// Fragments of texts that are made for programmers.
-const FOR_PROGRAMMERS: [&str; 8] = ["panicked", "Err(", "Error {", "Some(", "RedisError", "kind:", "Kind(", "marker"];
+const FOR_PROGRAMMERS: [&str; 9] =
+    ["panicked", "Err(", "Error {", "Some(", "RedisError", "kind:", "Kind(", "marker", "@user_script"];
 
 /// Asserts that whatever a program said to people was meant for them.
 pub fn assert_for_people(text: &str) {
