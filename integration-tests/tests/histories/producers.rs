@@ -201,7 +201,7 @@ impl World<'_> {
         batch.tasks += calls[seq].iter().map(|&count| u64::from(count)).sum::<u64>();
         batch.members = (0..batch.tasks).collect();
         batch.touched = now;
-        batch.last_expiry = producer.expires_at;
+        batch.last_expiry = batch.last_expiry.max(producer.expires_at);
         if seq + 1 == calls.len() {
             self.model.seal(id);
         }
