@@ -136,7 +136,7 @@ fn time(epoch_ms: u64) -> String {
     i64::try_from(epoch_ms)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(String::new, |at| at.to_string())
+        .map_or_else(String::new, |at| format!("{at:.3}"))
 }
 
 #[cfg(test)]

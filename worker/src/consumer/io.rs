@@ -182,7 +182,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
     EXIT_OK
 }
 
-/// Connects. A worker that has once spoken with Redis never gives up.
+/// Connects, and sees that this Redis will do. A worker that has once worked with Redis never gives up.
 async fn reach(io: &Io, slots: Slots) -> bool {
     while let Err(error) = io.wire.reach(WORKER_REACH).await {
         if !slots.redis_reached() || io.mode.get() != Mode::Working {
@@ -190,7 +190,13 @@ async fn reach(io: &Io, slots: Slots) -> bool {
             return false;
         }
     }
-    slots.set_redis_reached();
+    // The agent looks too and says what is wrong, but perhaps later: nobody may join a server that is too old.
+    if !slots.redis_reached() {
+        match io.wire.call(async |conn| io.broker.server_info(conn).await).await {
+            Ok(info) if info.is_supported() => slots.set_redis_reached(),
+            _ => return false,
+        }
+    }
     true
 }
 
