@@ -76,16 +76,16 @@ pub fn rows(output: &Output) -> Vec<Value> {
 }
 
 /// A command whose pipes belong to the test.
+pub fn command(redis: &Redis, args: &[&str]) -> Command {
+    let mut command = Command::new(binaries::find("gristmill"));
+    command.args(args).env("GRISTMILL_REDIS", redis.url()).env_remove("GRISTMILL_LOG");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Starts such a command.
 pub fn piped(redis: &Redis, args: &[&str]) -> Child {
-    Command::new(binaries::find("gristmill"))
-        .args(args)
-        .env("GRISTMILL_REDIS", redis.url())
-        .env_remove("GRISTMILL_LOG")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
+    command(redis, args).spawn().unwrap()
 }
 
 /// Waits for the end of such a command; returns its code and what it said.

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 
-use crate::rig::{Rig, batch_of, end, piped};
+use crate::rig::{Rig, batch_of, command, end, piped};
 
 /// Ended by the closed pipe, without a word.
 const SILENT: (Option<i32>, String) = (Some(141), String::new());
@@ -23,8 +23,9 @@ fn closed_before_the_first_line() {
         &["--help"],
     ];
     for args in commands {
-        let mut child = piped(&rig.redis, args);
-        drop(child.stdout.take());
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let child = command(&rig.redis, args).stdout(writer).spawn().unwrap();
         assert_eq!(end(child), SILENT, "{args:?}");
     }
 }
