@@ -40,8 +40,18 @@ fn main() -> ExitCode {
     if std::env::var_os(SCENARIO).is_some() {
         return worker::run();
     }
-    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-    for (name, scenario) in scenarios::ALL.iter().filter(|(name, _)| name.contains(&filter)) {
+    let args: Vec<_> = std::env::args().skip(1).collect();
+    let says = |word: &str| args.iter().any(|arg| arg == word);
+    // nextest asks for the tests, then for those that are ignored, and runs each by its exact name.
+    if says("--list") {
+        for (name, _) in scenarios::ALL.iter().filter(|_| !says("--ignored")) {
+            println!("{name}: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    let filter = args.iter().find(|arg| !arg.starts_with('-')).map_or("", String::as_str);
+    let wanted = |name: &str| if says("--exact") { name == filter } else { name.contains(filter) };
+    for (name, scenario) in scenarios::ALL.iter().filter(|(name, _)| wanted(name)) {
         println!("test {name} ...");
         scenario();
     }
