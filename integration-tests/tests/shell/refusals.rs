@@ -21,6 +21,7 @@ fn a_full_queue_refuses() {
     // There is room again once a worker has taken what waits.
     let _worker = WorkerOptions::new().start(&redis);
     eventually("the queue is empty", || (redis.depth() == 0).then_some(()));
+    eventually("the worker's kernels", || (redis.command::<u64>("HLEN {gm}:kernels") > 0).then_some(()));
     assert_eq!(quiet(cli.run(&["submit", "square", "7", "--wait"])), "49\n");
     // A stream that is under way waits for room.
     redis.command::<()>("HSET {gm}:queue:default depth_limit 100");
