@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gristmill_embedded::{AppendOnly, EmbeddedOptions, EmbeddedRedis};
 use gristmill_shared::connection::{
-    ConnectionError, Endpoint, Link, Timeouts, connect, connect_blocking_lane, is_connection_lost,
+    ConnectionError, Endpoint, Link, Timeouts, connect, connect_blocking_lane, is_connection_lost, is_not_ready,
 };
 
 fn endpoint(redis: &EmbeddedRedis) -> Endpoint {
@@ -129,4 +129,26 @@ async fn the_blocking_lane_waits_longer_than_other_calls() {
     let popped: Option<(String, String)> =
         redis::cmd("BLPOP").arg("k").arg(block.as_secs_f64()).query_async(&mut lane).await.unwrap();
     assert_eq!(popped, None);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_one_to_wait_for_also_inside_a_pipeline() {
+    let redis = EmbeddedOptions::new().extra("lua-time-limit", "1").start().unwrap();
+    let mut busy = connect(&endpoint(&redis), &Timeouts::default()).await.unwrap();
+    let mut other = connect(&endpoint(&redis), &Timeouts::default()).await.unwrap();
+    let endless =
+        tokio::spawn(
+            async move { redis::cmd("EVAL").arg("while true do end").arg(0).query_async::<()>(&mut busy).await },
+        );
+    let error = loop {
+        let answer = redis::pipe().get("a").get("b").query_async::<(Option<u8>, Option<u8>)>(&mut other).await;
+        if let Err(error) = answer {
+            break error;
+        }
+    };
+    assert!(is_not_ready(&error), "{error}");
+    let error = ConnectionError::of(&endpoint(&redis), &error);
+    assert!(error.is_retryable() && error.to_string().contains("busy running a script"), "{error}");
+    let _: () = redis::cmd("SCRIPT").arg("KILL").query_async(&mut other).await.unwrap();
+    assert!(endless.await.unwrap().is_err());
 }

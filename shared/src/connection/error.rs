@@ -72,7 +72,7 @@ impl ConnectionError {
 
     /// What an error of the Redis crate means at this endpoint.
     pub fn of(endpoint: &Endpoint, error: &RedisError) -> Self {
-        let endpoint = endpoint.to_string();
+        let (endpoint, error) = (endpoint.to_string(), &first_error(error.clone()));
         if error.kind() == ErrorKind::AuthenticationFailed || error.code() == Some("WRONGPASS") {
             return Self::WrongPassword { endpoint };
         }
@@ -110,9 +110,19 @@ pub fn is_connection_lost(error: &RedisError) -> bool {
 /// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script.
 pub fn is_not_ready(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+    let error = first_error(error.clone());
     let kind = error.kind();
     [BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain].into_iter().any(|later| kind == ErrorKind::Server(later))
         || error.code() == Some("BUSY")
+}
+
+/// Of the errors of a pipeline, the first: together they have neither code nor words for people.
+pub fn first_error(error: RedisError) -> RedisError {
+    if error.code().is_some() {
+        return error;
+    }
+    let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, first)| first.clone()));
+    first.map_or(error, RedisError::from)
 }
 
 fn io_cause(error: &RedisError) -> Option<&io::Error> {

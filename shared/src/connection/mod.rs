@@ -16,7 +16,7 @@ use redis::{AsyncConnectionConfig, Client};
 use crate::defaults::{BLOCK_MARGIN, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 
 pub use endpoint::Endpoint;
-pub use error::{ConnectionError, is_connection_lost, is_not_ready};
+pub use error::{ConnectionError, first_error, is_connection_lost, is_not_ready};
 #[cfg(feature = "results")]
 pub(crate) use link::Backoff;
 pub use link::Link;
