@@ -37,7 +37,10 @@ async fn wait(io: &Io, link: &mut Link) -> Result<bool, String> {
     rang.map_err(|error| error.to_string())
 }
 
+/// Counts a ring. Until the steps have found nothing again nobody waits at the bells: a consumer that is
+/// about to work must not take the next ring, too.
 fn ring(io: &Io) {
-    io.known_empty.set(false);
+    io.rings.set(io.rings.get() + 1);
+    io.idle.set(false);
     io.nudge.notify_one();
 }

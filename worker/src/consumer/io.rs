@@ -24,6 +24,7 @@ use crate::roles::{ConsumerStart, EXIT_BUG, EXIT_OK, EXIT_REDIS};
 use crate::slot::{Leaving, SlotRef, Slots};
 
 const BEFORE_RECYCLING: Duration = Duration::from_secs(1);
+const REACH_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the consumer stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,8 +66,10 @@ pub struct Io {
     pub mode: Cell<Mode>,
     /// The compute thread is busy for long: give back what has not begun.
     pub give_back: Cell<bool>,
-    /// The last claim found nothing, and nobody rang since.
+    /// The last claim found nothing.
     pub known_empty: Cell<bool>,
+    /// Rings heard so far.
+    pub rings: Cell<u64>,
     /// Nothing is in flight, and nothing to claim.
     pub idle: Cell<bool>,
     /// Tells the doorbell task that `idle` was set.
@@ -158,6 +161,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         mode: Cell::new(Mode::Working),
         give_back: Cell::new(false),
         known_empty: Cell::new(false),
+        rings: Cell::new(0),
         idle: Cell::new(false),
         idle_set: Notify::new(),
         busy: Notify::new(),
@@ -189,6 +193,8 @@ async fn reach(io: &Io, slots: Slots) -> bool {
             tracing::debug!(%error, "the consumer cannot reach Redis");
             return false;
         }
+        // Some refusals come at once.
+        tokio::time::sleep(REACH_PAUSE).await;
     }
     // The agent looks too and says what is wrong, but perhaps later: nobody may join a server that is too old.
     if !slots.redis_reached() {

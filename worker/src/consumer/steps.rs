@@ -24,22 +24,32 @@ enum Step {
     GiveBack,
     Settle,
     Claim(Budget),
+    PassOn,
     Leave,
     Wait(Option<Instant>),
 }
 
 /// Works until the consumer has left in order.
 pub async fn work(io: &Io) {
-    let mut steps = Steps { io, op: 0, parked_at: None, stopped: None, breaks: io.wire.breaks(), refusals: 0 };
+    let mut steps =
+        Steps { io, op: 0, parked_at: None, stopped: None, breaks: io.wire.breaks(), heard: 0, refusals: 0 };
     loop {
         match steps.next() {
             Step::GiveBack => steps.give_back().await,
             Step::Settle => steps.settle().await,
             Step::Claim(budget) => steps.claim(budget).await,
+            Step::PassOn => steps.pass_on().await,
             Step::Leave => return steps.leave().await,
             Step::Wait(until) => steps.wait(until).await,
         }
     }
+}
+
+/// What a call asked for beside what it did.
+struct Asked {
+    budget: Budget,
+    sources: Sources,
+    rings: u64,
 }
 
 struct Steps<'a> {
@@ -49,6 +59,8 @@ struct Steps<'a> {
     /// In this mode what had not begun was given back.
     stopped: Option<Mode>,
     breaks: u64,
+    /// Rings that a claim has followed, or that were passed on.
+    heard: u64,
     /// Calls in a row that were refused.
     refusals: u32,
 }
@@ -71,6 +83,10 @@ impl Steps<'_> {
         if inflight.over_at_head() > 0 {
             return Step::Settle;
         }
+        let rang = self.heard != io.rings.get();
+        if rang && !(working && inflight.is_empty()) {
+            return Step::PassOn;
+        }
         if !working {
             return if inflight.is_empty() { Step::Leave } else { Step::Wait(None) };
         }
@@ -80,7 +96,7 @@ impl Steps<'_> {
             io.known_empty.set(false);
         }
         let load = self.load(&glance);
-        if load.messages == 0 && (!io.known_empty.get() || self.parked_due()) {
+        if load.messages == 0 && (rang || !io.known_empty.get() || self.parked_due()) {
             return Step::Claim(pace::budget(&load));
         }
         let idle = load.messages == 0;
@@ -118,11 +134,10 @@ impl Steps<'_> {
     }
 
     /// The queues, and now and then what is parked there and can be run here.
-    fn sources(&mut self) -> Sources {
+    fn sources(&self, budget: Budget) -> Sources {
         let config = &self.io.config;
         let mut parked = Vec::new();
-        if self.parked_due() {
-            self.parked_at = Some(Instant::now());
+        if budget.messages > 0 && self.parked_due() {
             let names = self.io.kernels.iter().filter_map(|kernel| KernelName::new(kernel.name).ok());
             let mut lists: Vec<_> = names.map(ParkedList::Kernel).collect();
             lists.push(ParkedList::Version(BODY_VERSION));
@@ -139,13 +154,26 @@ impl Steps<'_> {
     }
 
     async fn claim(&mut self, budget: Budget) {
-        let (io, call, sources) = (self.io, self.call(), self.sources());
+        let (io, call, asked) = (self.io, self.call(), self.ask(budget));
         io.idle.set(false);
-        let answer = io.wire.call(async |conn| io.broker.claim(conn, &call, &sources, budget).await).await;
-        match answer {
-            Ok(claim) => self.answered(claim, 0, None, budget),
+        let claim = async |conn: &mut _| io.broker.claim(conn, &call, &asked.sources, budget).await;
+        match io.wire.call(claim).await {
+            Ok(claim) => self.answered(claim, 0, None, asked),
             Err(error) => self.refused(&error).await,
         }
+    }
+
+    /// A ring that came while this consumer works was meant for another: a claim of nothing rings again,
+    /// if there still is something.
+    async fn pass_on(&mut self) {
+        let rings = self.io.rings.get();
+        self.claim(Budget::NONE).await;
+        self.heard = rings;
+    }
+
+    /// What to claim, and what is known at this moment: rings from now on may tell of more.
+    fn ask(&self, budget: Budget) -> Asked {
+        Asked { budget, sources: self.sources(budget), rings: self.io.rings.get() }
     }
 
     async fn settle(&mut self) {
@@ -169,21 +197,20 @@ impl Steps<'_> {
             tracing::warn!("the arguments of a dead letter may expire before it: {error}");
         }
         let working = io.mode.get() == Mode::Working;
-        let (budget, sources) = if working {
+        let budget = if working {
             let mut load = self.load(&io.handover.glance());
             load.messages -= take;
             load.bytes -= io.inflight.borrow().head(take).map(|held| held.bytes).sum::<usize>();
-            (pace::budget(&load), self.sources())
+            pace::budget(&load)
         } else {
-            (Budget::NONE, Sources { queues: io.config.queues.clone(), parked: Vec::new() })
+            Budget::NONE
         };
-        let call = self.call();
-        let answer =
-            io.wire.call(async |conn| io.broker.settle(conn, &call, &settlement, &sources, budget).await).await;
-        match answer {
+        let (call, asked) = (self.call(), self.ask(budget));
+        let settle = async |conn: &mut _| io.broker.settle(conn, &call, &settlement, &asked.sources, budget).await;
+        match io.wire.call(settle).await {
             Ok(claim) => {
                 books::log_settled(io, take, &notes);
-                self.answered(claim, take, None, budget);
+                self.answered(claim, take, None, asked);
             }
             Err(error) => self.refused(&error).await,
         }
@@ -226,11 +253,12 @@ impl Steps<'_> {
     fn released(&mut self, claim: Claim, what: Release) {
         let messages = self.io.inflight.borrow().end().saturating_sub(what.from) + what.rests.len() as u64;
         tracing::debug!(event = events::MESSAGES_RELEASED, consumer = %self.io.consumer, messages, "given back");
-        self.answered(claim, 0, Some(what), Budget::NONE);
+        let asked = self.ask(Budget::NONE);
+        self.answered(claim, 0, Some(what), asked);
     }
 
     /// Takes in the answer to a call: first what it did, then what it brought.
-    fn answered(&mut self, claim: Claim, settled: usize, released: Option<Release>, budget: Budget) {
+    fn answered(&mut self, claim: Claim, settled: usize, released: Option<Release>, asked: Asked) {
         let io = self.io;
         let Claim::Done(claimed) = claim else { io.lease_lost() };
         self.op += 1;
@@ -248,7 +276,11 @@ impl Steps<'_> {
                 io.bug(&format!("Redis counts {theirs} settled messages of this consumer, it counts {ours} itself"));
             }
         }
-        if budget.messages > 0 {
+        if asked.budget.messages > 0 {
+            self.heard = asked.rings;
+            if !asked.sources.parked.is_empty() {
+                self.parked_at = Some(Instant::now());
+            }
             io.known_empty.set(claimed.messages.is_empty() && !claimed.replayed);
         }
         books::take_in(io, claimed);

@@ -1,5 +1,6 @@
 //! Whole workers against a private Redis: every way in which a task can end.
 
+mod agent;
 mod rig;
 
 use std::time::{Duration, Instant};
@@ -155,6 +156,56 @@ async fn nothing_waits_behind_a_long_task() {
     let batch = rig.submit(&Submit { per_message: 8, ..Submit::to("sleep") }, &[0.5; 8]).await;
     rig.finished(batch).await;
     assert!(begun.elapsed() < Duration::from_millis(2_000), "{:?}", begun.elapsed());
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_busy_consumer_takes_no_ring_from_a_free_one() {
+    let mut rig = Rig::start(2).await;
+    // Free, then busy, several times: whoever waits at the bells when it becomes busy would take a ring with it.
+    let mut waited = Vec::new();
+    for _ in 0..6 {
+        let busy = rig.submit(&Submit::to("sleep"), &[1.2]).await;
+        rig.running(1).await;
+        for n in 0..15i64 {
+            let begun = Instant::now();
+            let batch = rig.submit(&Submit::to("square"), &[n]).await;
+            rig.outcome(batch).await;
+            waited.push(begun.elapsed());
+        }
+        rig.outcome(busy).await;
+    }
+    // A tick heals a lost ring, but only within a second.
+    let late = waited.iter().filter(|&&waited| waited > Duration::from_millis(150)).count();
+    assert_eq!(late, 0, "{waited:?}");
+}
+
+#[tokio::test]
+async fn a_task_outlives_many_losses() {
+    let mut rig = Rig::start(1).await;
+    let batch = rig.submit(&Submit::to("sleep"), &[1.5]).await;
+    let mut killed = 0;
+    for _ in 0..4 {
+        let begun = Instant::now();
+        let consumer = loop {
+            let consumer = rig.consumers().first().copied().filter(|&pid| pid != killed);
+            if rig.stats().await.running_tasks == 1
+                && let Some(consumer) = consumer
+            {
+                break consumer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "nobody takes it again");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        // Now it begins the task, if the task was claimed just now.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        kill(consumer, Signal::SIGKILL);
+        killed = consumer;
+    }
+    // Losses are no crashes, of which three would bury it.
+    rig.outcome(batch).await;
+    let record = rig.record(batch).await;
+    assert_eq!(count(&record, OutcomeKind::Succeeded), 1, "{record:?}");
     rig.nothing_left().await;
 }
 

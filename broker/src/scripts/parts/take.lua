@@ -71,14 +71,14 @@ end
 local function take(s, inflight_key, paused_key, now)
   local taken = {}
   s.messages = math.min(s.messages, INFLIGHT_MESSAGES_MAX - redis.call('LLEN', inflight_key))
-  if s.messages <= 0 then return taken end
   local paused = {}
   for _, name in ipairs(redis.call('SMEMBERS', paused_key)) do paused[name] = true end
   for _, list in ipairs(s.lists) do
     if not paused[list.queue.name] and take_from(list, s, taken, now) then break end
   end
   if #taken > 0 then redis.call('RPUSH', inflight_key, unpack(taken)) end
-  -- One ring woke one consumer; whoever finds more than it may take wakes the next.
+  -- One ring woke one consumer; whoever finds more than it may take wakes the next. A busy consumer that got
+  -- a ring asks for no message at all, only for this.
   for _, list in ipairs(s.lists) do
     if list.from == 'ready_tasks' and redis.call('LLEN', list.key) > 0 then ring(list.queue, paused_key) end
   end
