@@ -134,13 +134,52 @@ async fn a_consumer_that_never_was_is_gone() {
 }
 
 #[tokio::test]
-async fn a_foreign_hand_in_the_list_stops_it_before_anything_is_written() {
-    let (mut b, c, _) = holding().await;
+async fn what_a_foreign_hand_put_into_the_list_is_buried_and_the_rest_comes_back() {
+    for (why, suspects, returned) in
+        [(DeathReport::Ordered, 0, 9), (died(1), 0, 9), (died(3), 1, 6), (DeathReport::Expired, 3, 0)]
+    {
+        let (mut b, c, _) = holding().await;
+        let inflight = b.keys().inflight(c.id);
+        b.ask::<()>(&["LPUSH", &inflight, "rubbish"]).await;
+        b.ask::<()>(&["RPUSH", &inflight, "GM, and more rubbish"]).await;
+        ticked(&mut b, 0, -1000).await;
+        b.expire(c.id).await;
+        let Reclaimed::Done { suspects: fields, returned: tasks } = reclaim(&mut b, &c, &why, &["b"]).await else {
+            panic!("not taken");
+        };
+        assert_eq!((fields.len(), tasks), (suspects, returned));
+        assert_eq!((b.counters("a").await[4], b.counters("b").await[4]), (0, 2));
+        assert_eq!(b.ask::<u64>(&["EXISTS", &inflight]).await, 0);
+        b.audit().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_unreadable_stays_where_it_is_without_a_queue_to_bury_it_in() {
+    let mut b = Bench::start().await;
+    let c = b.join().await;
     let inflight = b.keys().inflight(c.id);
     b.ask::<()>(&["RPUSH", &inflight, "rubbish"]).await;
     let before = b.snapshot().await;
-    for why in [DeathReport::Ordered, died(1), died(4)] {
-        refused(b.broker.reclaim(&mut b.conn, c.id, &why, &[queue("a"), queue("b")]).await);
-        assert_eq!(b.snapshot().await, before);
-    }
+    assert!(refused(b.broker.reclaim(&mut b.conn, c.id, &DeathReport::Ordered, &[]).await).contains("unreadable"));
+    assert_eq!(b.snapshot().await, before);
+}
+
+#[tokio::test]
+async fn a_list_longer_than_any_of_ours_is_taken_whole() {
+    let mut b = Bench::start().await;
+    let mut c = b.join().await;
+    b.fill("a", Lane::Normal, &[1]).await;
+    b.claim(&mut c, &from(&["a"]), LOTS).await;
+    let (inflight, hash) = (b.keys().inflight(c.id), b.keys().queue(&queue("a")));
+    let grow = "local m = redis.call('LINDEX', KEYS[1], 0)
+        for _ = 1, 4999 do redis.call('RPUSH', KEYS[1], m) end
+        redis.call('HSET', KEYS[2], 'running_tasks', '5000')";
+    b.ask::<()>(&["EVAL", grow, "2", &inflight, &hash]).await;
+    ticked(&mut b, 0, -1000).await;
+    b.expire(c.id).await;
+    let Reclaimed::Done { suspects, .. } = reclaim(&mut b, &c, &DeathReport::Expired, &["a"]).await else {
+        panic!("not taken");
+    };
+    assert_eq!(suspects.len(), 5000);
 }

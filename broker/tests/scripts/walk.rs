@@ -368,7 +368,7 @@ const RULES: [(&str, &str); 6] = [
     ("if redis.call('HDEL', KEYS[2], ARGV[1]) ~= 1 then return { 'GONE' } end", ""),
     ("redis.call('DEL', KEYS[4], KEYS[5])", "redis.call('DEL', KEYS[4])"),
     ("redis.call('ZREM', q.scheduled, unpack(due))", ""),
-    ("if #suspects > 0 then redis.call('HSET', KEYS[6], unpack(suspects)) end", ""),
+    ("call_in_slices('HSET', KEYS[6], suspects)", ""),
 ];
 
 /// The walk would be worth nothing if it did not notice a script that lacks its rule.

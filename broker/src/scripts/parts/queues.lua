@@ -64,6 +64,14 @@ local function bury(q, id, record, now)
   redis.call('HSET', q.records, id, be64(now) .. record)
 end
 
+-- MessagePack of { reason: "unreadable", kernel: "" }
+local UNREADABLE = '\130\166reason\170unreadable\166kernel\160'
+
+-- Keeps what a foreign hand put where messages belong.
+local function bury_unreadable(q, m, now)
+  bury(q, 'unreadable.' .. redis.sha1hex(m), be32(#UNREADABLE) .. UNREADABLE .. m, now)
+end
+
 -- Drops dead letters above the caps, at most 100 a call: oldest first.
 local function trim_dead(q, now, max, age_ms)
   local over = math.min(redis.call('ZCARD', q.dead) - max, 100)

@@ -7,8 +7,6 @@
 local INFLIGHT_MESSAGES_MAX = 256
 -- Rubbish moved in one call; a lane full of it must not block Redis.
 local UNREADABLE_MAX = 64
--- MessagePack of { reason: "unreadable", kernel: "" }
-local UNREADABLE = '\130\166reason\170unreadable\166kernel\160'
 
 local function read_sources(queues, k, a)
   local s = { messages = tonumber(ARGV[a]), tasks = tonumber(ARGV[a + 1]), bytes = tonumber(ARGV[a + 2]),
@@ -58,9 +56,7 @@ local function take_from(list, s, taken, now)
     end
     count_tasks(list.queue, list.from, -tasks)
     count_tasks(list.queue, 'running_tasks', tasks)
-    for _, m in ipairs(unreadable) do
-      bury(list.queue, 'unreadable.' .. redis.sha1hex(m), be32(#UNREADABLE) .. UNREADABLE .. m, now)
-    end
+    for _, m in ipairs(unreadable) do bury_unreadable(list.queue, m, now) end
     s.unreadable = s.unreadable + #unreadable
     if spent or s.unreadable >= UNREADABLE_MAX then return true end
   end
