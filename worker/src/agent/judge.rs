@@ -11,9 +11,11 @@ const UNREAD_AFTER_MS: u64 = 60_000;
 
 /// Judges a suspect that a reclaim has just made.
 pub async fn found(agent: &Agent, field: &str) {
-    let stored = agent.insist("a look at a suspect", async |conn| agent.broker.suspect(conn, field).await).await;
-    if let Some(stored) = stored {
-        judge(agent, field, &stored, None).await;
+    match agent.wire.call(async |conn| agent.broker.suspect(conn, field).await).await {
+        Ok(Some(stored)) => judge(agent, field, &stored, None).await,
+        Ok(None) => {}
+        // The next tick finds it.
+        Err(error) => tracing::error!(field, "a look at a suspect was refused: {error}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use gristmill_broker::{DeathReport, Reclaimed};
+use gristmill_broker::{BrokerError, DeathReport, Reclaimed};
 use gristmill_shared::ConsumerId;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe::{Receiver, Sender};
@@ -34,7 +34,7 @@ pub async fn listen(agent: &Rc<Agent>, reports: OwnedFd, acks: OwnedFd) -> io::R
 
 async fn deal_with(agent: &Agent, death: Death, acks: &Mutex<Sender>) {
     match death.consumer() {
-        Ok(consumer) => reclaim(agent, consumer, &why(&death)).await,
+        Ok(consumer) => reported(agent, consumer, &why(&death)).await,
         Err(error) => tracing::error!("a report of a death names no consumer: {error}"),
     }
     if let Err(error) = acks.lock().await.write_all(&death.report_id.to_be_bytes()).await {
@@ -56,17 +56,28 @@ fn why(death: &Death) -> DeathReport {
     }
 }
 
-/// Takes back what a consumer held and judges its suspects at once.
-pub async fn reclaim(agent: &Agent, consumer: ConsumerId, why: &DeathReport) {
+/// Takes back what a consumer held that nobody saw die. Tried once: while the lease stands, each tick finds it
+/// again, and what cannot be taken from one must not keep the others waiting.
+pub async fn expired(agent: &Agent, consumer: ConsumerId) -> Result<(), BrokerError> {
+    let queues = &agent.config.queues;
+    let call = async |conn: &mut _| agent.broker.reclaim(conn, consumer, &DeathReport::Expired, queues).await;
+    judge_all(agent, agent.wire.call(call).await?).await;
+    Ok(())
+}
+
+/// The same for a death that was reported: only the report knows what ran, so this is tried until it is done.
+async fn reported(agent: &Agent, consumer: ConsumerId, why: &DeathReport) {
     let queues = &agent.config.queues;
     let call = async |conn: &mut _| agent.broker.reclaim(conn, consumer, why, queues).await;
-    match agent.insist("a reclaim", call).await {
-        Reclaimed::Done { suspects, .. } => {
-            for field in suspects {
-                judge::found(agent, &field).await;
-            }
+    judge_all(agent, agent.insist("a reclaim", call).await).await;
+}
+
+/// Judges at once what a reclaim has found.
+async fn judge_all(agent: &Agent, reclaimed: Reclaimed) {
+    if let Reclaimed::Done { suspects, .. } = reclaimed {
+        for field in suspects {
+            judge::found(agent, &field).await;
         }
-        Reclaimed::Gone | Reclaimed::NotExpired => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gristmill_broker::{BrokerError, DeathReport, Swept};
+use gristmill_broker::{BrokerError, Swept};
 use gristmill_shared::BatchId;
 use gristmill_shared::defaults::TICK;
 use tokio::time::MissedTickBehavior;
@@ -38,7 +38,9 @@ async fn tick(agent: &Agent) -> Result<gristmill_broker::Tick, BrokerError> {
 
 async fn deal_with(agent: Rc<Agent>, tick: gristmill_broker::Tick) {
     for consumer in tick.expired {
-        reclaim::reclaim(&agent, consumer, &DeathReport::Expired).await;
+        if let Err(error) = reclaim::expired(&agent, consumer).await {
+            tracing::error!(%consumer, "a consumer whose lease ran out cannot be reclaimed: {error}");
+        }
     }
     for (field, stored) in tick.suspects {
         judge::judge(&agent, &field, &stored, Some(tick.now_ms)).await;
