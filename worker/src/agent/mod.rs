@@ -29,6 +29,8 @@ use crate::slot::Slots;
 
 /// Before a call that was refused is made again.
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+/// Before a worker that has once spoken with Redis tries to connect again.
+const AFTER_NO_CONNECTION: Duration = Duration::from_millis(500);
 
 /// What the duties share.
 struct Agent {
@@ -126,6 +128,8 @@ async fn begin(agent: &Agent) -> Result<(), StartError> {
         if !agent.slots.redis_reached() {
             return Err(error.into());
         }
+        // A refusal, such as that of a password which is being changed, comes at once.
+        tokio::time::sleep(AFTER_NO_CONNECTION).await;
     }
     let info = agent.wire.call(async |conn| agent.broker.server_info(conn).await).await?;
     if !info.is_supported() {
