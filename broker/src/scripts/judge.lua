@@ -6,7 +6,7 @@
 -- Must never write unless its own HDEL removed the suspect, or write before all is checked.
 
 local suspect = redis.call('HGET', KEYS[2], ARGV[1])
-if not suspect or u64(suspect, 1) ~= tonumber(ARGV[2]) then return { 'GONE' } end
+if not suspect or #suspect < 12 or u64(suspect, 1) ~= tonumber(ARGV[2]) then return { 'GONE' } end
 redis.call('SCARD', KEYS[3])
 redis.call('ZCARD', KEYS[4])
 local ending = read_ending(5, 3)

@@ -28,7 +28,7 @@ if cut then
     local part = i == 0 and ARGV[6] or ARGV[a + i]
     local queue, _, count, part_first = header(part)
     -- The first 33 bytes of a header, up to the batch, are those of the whole message.
-    if not queue or queue ~= its_queue or string.sub(part, 1, 33) ~= string.sub(message, 1, 33) or part_first ~= first + covered then
+    if not queue or not its_queue or queue ~= its_queue or string.sub(part, 1, 33) ~= string.sub(message, 1, 33) or part_first ~= first + covered then
       return { 'MISMATCH', 'a part does not continue the message' }
     end
     if i > 0 and not queues.by_name[queue] then return { 'MISMATCH', 'the keys of a part are missing' } end
@@ -39,7 +39,9 @@ if cut then
 end
 local dropped = redis.call('LRANGE', KEYS[6], keep, -1)
 for _, m in ipairs(dropped) do
-  if not queues.by_name[(header(m))] then return { 'MISMATCH', 'the keys of a dropped message are missing' } end
+  local queue = header(m)
+  if not queue then return { 'MISMATCH', 'a dropped message has no readable header' } end
+  if not queues.by_name[queue] then return { 'MISMATCH', 'the keys of a dropped message are missing' } end
   parts[#parts + 1] = m
 end
 

@@ -15,9 +15,9 @@ redis.call('SCARD', KEYS[3])
 redis.call('SCARD', KEYS[4])
 local letter = redis.call('HGET', q.records, task)
 -- Since its caller looked, the task may have been revived, and have died in another way.
-if not letter or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end
+if not letter or #letter < 8 or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end
 local queue, lane, count, first, expires, raw, single = header(message)
-if queue ~= q.name or count ~= 1 or batch_text(raw) ~= id then return { 'BAD', 'the message is not that task' } end
+if not queue or queue ~= q.name or count ~= 1 or batch_text(raw) ~= id then return { 'BAD', 'the message is not that task' } end
 for i = 13, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return { 'BLOB_GONE', KEYS[i] } end
 end

@@ -92,3 +92,19 @@ async fn what_nobody_can_read_goes_back_whole_and_a_gone_batch_stays_gone() {
     assert!(b.record(suspect.message.header.batch).await.is_none() && !b.rang("a").await);
     assert_eq!(b.counters("a").await, [1, 0, 0, 0, 1]);
 }
+
+#[tokio::test]
+async fn what_is_too_short_for_a_suspect_is_left_alone() {
+    let (mut b, field, suspect) = suspect(3, 0).await;
+    let key = b.keys().suspects();
+    for rubbish in ["", "x", "12345678901"] {
+        b.ask::<()>(&["HSET", &key, &field, rubbish]).await;
+        let before = b.snapshot().await;
+        assert!(!judge(&mut b, &field, &suspect, &verdict_on(&suspect)).await.unwrap());
+        assert_eq!(b.snapshot().await, before);
+    }
+    // It begins as the suspect does, and ends before its certificate does.
+    let cut = [&suspect.at_ms.to_be_bytes()[..], &[0, 1, 0, 0]].concat();
+    let _: () = redis::cmd("HSET").arg(&key).arg(&field).arg(cut).query_async(&mut b.conn).await.unwrap();
+    refused(judge(&mut b, &field, &suspect, &verdict_on(&suspect)).await);
+}

@@ -149,3 +149,16 @@ async fn without_a_lease_or_for_a_paused_queue() {
     assert_eq!(b.snapshot().await, before);
     b.audit().await;
 }
+
+#[tokio::test]
+async fn what_a_foreign_hand_put_in_flight_is_no_reason_to_lose_the_rest() {
+    let (mut b, mut c, m) = holding(&[4, 1]).await;
+    let inflight = b.keys().inflight(c.id);
+    b.ask::<()>(&["LSET", &inflight, "1", "rubbish"]).await;
+    let before = b.snapshot().await;
+    let call = c.next();
+    for what in [dropping(0), dropping(1), cut(1, &m[0], &[0, 1, 4]), cut(0, &m[0], &[0, 1, 4])] {
+        refused(b.broker.release(&mut b.conn, &call, &what).await);
+        assert_eq!(b.snapshot().await, before);
+    }
+}

@@ -184,3 +184,19 @@ async fn what_is_no_task_can_only_be_looked_at() {
     let task = BatchId::new().task(0);
     assert_eq!(b.broker.revive(&mut b.conn, task, &letter).await.unwrap(), Revived::Unreadable);
 }
+
+#[tokio::test]
+async fn what_is_too_short_for_a_letter_is_left_alone() {
+    let mut b = Bench::start().await;
+    let m = b.fill("a", Lane::High, &[1]).await;
+    let mut c = b.join().await;
+    bury(&mut b, &mut c).await;
+    let letter = letter_of(&mut b, &m[0]).await;
+    let records = b.keys().dead_records(&queue("a"));
+    for rubbish in ["", "x", "1234567"] {
+        b.ask::<()>(&["HSET", &records, &m[0].task(0).to_string(), rubbish]).await;
+        let before = b.snapshot().await;
+        assert_eq!(b.broker.revive(&mut b.conn, m[0].task(0), &letter).await.unwrap(), Revived::Gone);
+        assert_eq!(b.snapshot().await, before);
+    }
+}

@@ -104,7 +104,7 @@ impl Scene {
             "reclaim" => matches!(broker.reclaim(c, self.dead.id, &died(0), &a).await?, Reclaimed::Done { .. }),
             "judge" => broker.judge(c, &self.suspect.0, &self.suspect.1, &verdict_unread(&self.suspect.1)).await?,
             "promote" => broker.promote(c, &a[0]).await? == 1,
-            "tick" => broker.tick(c, &a, LEASE).await?.batches.is_empty(),
+            "tick" => broker.tick(c, &a, LEASE, 0).await?.batches.is_empty(),
             "sweep" => broker.sweep(c, self.old).await? == Swept::Gone,
             "forget" => broker.forget(c, self.old, &[0]).await.map(|()| true)?,
             "purge" => {

@@ -1,10 +1,16 @@
+use std::collections::BTreeSet;
+
 use gristmill_broker::*;
 use gristmill_shared::{Certificate, DeathCause, Lane};
 
 use crate::fixture::*;
 
 async fn tick(b: &mut Bench) -> Tick {
-    b.broker.tick(&mut b.conn, &[queue("a"), queue("p")], LEASE).await.unwrap()
+    tick_from(b, 0).await
+}
+
+async fn tick_from(b: &mut Bench, cursor: u64) -> Tick {
+    b.broker.tick(&mut b.conn, &[queue("a"), queue("p")], LEASE, cursor).await.unwrap()
 }
 
 async fn clock(b: &mut Bench, last_tick_ms: u64, grace_until_ms: u64) {
@@ -95,6 +101,49 @@ async fn suspects_that_nobody_judged_are_listed() {
     let unseen = Certificate::unseen(DeathCause::Loss, c.id.to_string(), "");
     assert_eq!((suspect.certificate.cause, suspect.certificate.consumer), (unseen.cause, unseen.consumer));
     b.audit().await;
+}
+
+#[tokio::test]
+async fn suspects_that_nobody_can_judge_hide_no_others() {
+    for size in [20, 200] {
+        let mut b = Bench::start().await;
+        let key = b.keys().suspects();
+        let fill = "for i = 1, 300 do redis.call('HSET', KEYS[1], 'f' .. i, string.rep('\\0', ARGV[1])) end";
+        b.ask::<()>(&["EVAL", fill, "1", &key, &size.to_string()]).await;
+        let (mut seen, mut cursor) = (BTreeSet::new(), 0);
+        for _ in 0..2_000 {
+            let found = tick_from(&mut b, cursor).await;
+            assert!(found.suspects.len() <= 64, "{}", found.suspects.len());
+            seen.extend(found.suspects.into_iter().map(|(field, _)| field));
+            cursor = found.cursor;
+            if seen.len() == 300 {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 300, "of {size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn foreign_bytes_are_skipped() {
+    let mut b = Bench::start().await;
+    let (suspects, leases, batches) = (b.keys().suspects(), b.keys().leases(), b.keys().batches());
+    let none: &[u8] = b"no\xfftext";
+    let old = [&[0; 12][..], b"whatever"].concat();
+    let mut pipe = redis::pipe();
+    pipe.hset(&suspects, "short", "x").hset(&suspects, "empty", "").hset(&suspects, none, &old);
+    pipe.hset(&suspects, "old", &old).zadd(&leases, none, 1).zadd(&batches, none, 1);
+    let _: () = pipe.query_async(&mut b.conn).await.unwrap();
+    let now = b.now().await;
+    clock(&mut b, now, now - 1).await;
+    let found = tick(&mut b).await;
+    assert_eq!(found.suspects, [("old".to_owned(), old)]);
+    assert!(found.expired.is_empty() && found.batches.is_empty());
+    let key = b.keys().clock();
+    b.ask::<()>(&["HSET", &key, "grace_until_ms", "no number"]).await;
+    tick(&mut b).await;
+    b.ask::<()>(&["HSET", &key, "last_tick_ms", "no number"]).await;
+    assert!(tick(&mut b).await.grace_until_ms > now);
 }
 
 #[tokio::test]

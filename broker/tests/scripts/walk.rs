@@ -300,7 +300,7 @@ impl Walk {
                 let answer = self.b.broker.purge(&mut self.b.conn, &queue(name), lane, &first).await.unwrap();
                 assert_eq!(answer, Purged::Done);
             }
-            _ => drop(self.b.broker.tick(&mut self.b.conn, &QUEUES.map(queue), LEASE).await.unwrap()),
+            _ => drop(self.b.broker.tick(&mut self.b.conn, &QUEUES.map(queue), LEASE, 0).await.unwrap()),
         }
     }
 

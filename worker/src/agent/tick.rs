@@ -17,12 +17,14 @@ pub async fn beat(agent: Rc<Agent>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut found = None;
+    let mut cursor = 0;
     loop {
         interval.tick().await;
-        match tick(&agent).await {
+        match tick(&agent, cursor).await {
             Ok(tick) => {
                 let busy = found.as_ref().is_some_and(|task: &tokio::task::JoinHandle<()>| !task.is_finished());
                 if !busy {
+                    cursor = tick.cursor;
                     found = Some(tokio::task::spawn_local(deal_with(Rc::clone(&agent), tick)));
                 }
             }
@@ -31,9 +33,9 @@ pub async fn beat(agent: Rc<Agent>) {
     }
 }
 
-async fn tick(agent: &Agent) -> Result<gristmill_broker::Tick, BrokerError> {
+async fn tick(agent: &Agent, cursor: u64) -> Result<gristmill_broker::Tick, BrokerError> {
     let config = &agent.config;
-    agent.wire.call(async |conn| agent.broker.tick(conn, &config.queues, config.lease).await).await
+    agent.wire.call(async |conn| agent.broker.tick(conn, &config.queues, config.lease, cursor).await).await
 }
 
 async fn deal_with(agent: Rc<Agent>, tick: gristmill_broker::Tick) {
