@@ -1,5 +1,7 @@
-//! Delivers what ended: reads outcomes as they are settled, hands them on, and has them forgotten.
+//! Delivers what ended: reads outcomes as they are settled, hands them on, and has forgotten what the
+//! caller got.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -18,6 +20,8 @@ use crate::error::ClientError;
 const OUTCOMES: usize = 512;
 /// Runs whose results are deleted in one call.
 const FORGET_RUNS: usize = 256;
+/// So many results the caller gets before what it has is looked for among the runs again.
+const FORGET_AFTER: u64 = 256;
 
 /// What the handle receives.
 pub(super) enum Delivery {
@@ -33,7 +37,7 @@ pub(super) struct Deliverer {
 }
 
 impl Deliverer {
-    /// Delivers until the batch has finished.
+    /// Delivers until the batch has finished and the caller has what it wants of it.
     pub async fn run(&self) -> Result<(), ClientError> {
         let mut phase = self.shared.phase.subscribe();
         // The sender lives in `shared`, so it cannot be gone; without a first call there is no batch to read.
@@ -41,7 +45,8 @@ impl Deliverer {
             return Ok(());
         }
         let mut stream = self.client.collector().stream(self.batch).remember_runs();
-        let mut forgettable = Vec::new();
+        let mut delivered = Delivered::default();
+        let mut sent = 0;
         loop {
             let outcomes = self.gather(&mut stream).await?;
             let last = outcomes.is_empty();
@@ -50,17 +55,35 @@ impl Deliverer {
             let indices: Vec<u64> = outcomes.iter().map(|(index, _)| *index).collect();
             // Waiting for the reader holds the measurement back, too: that is the backpressure. A reader who
             // is gone has said so in the mode.
-            let taken = last || self.to.send(Delivery::Outcomes(outcomes)).await.is_ok();
-            self.shared.settled(&indices);
-            if taken {
-                forgettable.append(&mut stream.take_forgettable());
+            if !last && self.to.send(Delivery::Outcomes(outcomes)).await.is_ok() {
+                sent += 1;
             }
-            while forgettable.len() >= FORGET_RUNS || (last && !forgettable.is_empty()) {
-                let rest = forgettable.split_off(forgettable.len().min(FORGET_RUNS));
-                self.forget(&std::mem::replace(&mut forgettable, rest)).await?;
+            self.shared.settled(&indices);
+            delivered.runs.append(&mut stream.take_forgettable());
+            if last {
+                self.wait_for_reader(sent).await;
+            }
+            if last || self.shared.returned() >= delivered.seen + FORGET_AFTER {
+                self.forget(&mut delivered).await?;
             }
             if last {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the reader wants more than it was sent, is gone, or goes its own way.
+    async fn wait_for_reader(&self, sent: u64) {
+        let mut mode = self.shared.mode.subscribe();
+        loop {
+            let attached = *mode.borrow_and_update() == Mode::Attached;
+            if !attached || self.shared.is_starved(sent) {
+                return;
+            }
+            tokio::select! {
+                () = self.shared.starved.notified() => {}
+                () = self.to.closed() => return,
+                _ = mode.changed() => {}
             }
         }
     }
@@ -90,12 +113,27 @@ impl Deliverer {
         if keys.is_empty() { Ok(()) } else { self.client.unlink(&keys).await }
     }
 
-    /// Nobody else is to read what an attached `map` was handed, so Redis need not keep it.
-    async fn forget(&self, firsts: &[u64]) -> Result<(), ClientError> {
-        if matches!(self.shared.mode(), Mode::Attached | Mode::Stopped) {
+    /// Nobody else is to read what the caller of an attached `map` got, so Redis need not keep it. What only
+    /// waits in our memory stays: the caller may yet leave the batch to somebody else.
+    async fn forget(&self, delivered: &mut Delivered) -> Result<(), ClientError> {
+        delivered.seen = self.shared.returned();
+        let got = self.shared.take_returned(&mut delivered.runs);
+        for firsts in got.chunks(FORGET_RUNS) {
+            if self.shared.mode() != Mode::Attached {
+                break;
+            }
             let (client, batch) = (&self.client, self.batch);
             call!(client, connection => client.broker().forget(connection, batch, firsts));
         }
         Ok(())
     }
+}
+
+/// What the channel has, and its reader not all of.
+#[derive(Default)]
+struct Delivered {
+    /// Runs that were delivered whole, and not forgotten yet.
+    runs: Vec<Range<u64>>,
+    /// How many results the caller had when they were looked through last.
+    seen: u64,
 }

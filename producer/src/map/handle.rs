@@ -37,6 +37,8 @@ struct Inbox<T> {
     batch: BatchId,
     shared: Arc<Shared>,
     deliveries: mpsc::Receiver<Delivery>,
+    /// Deliveries that were taken.
+    taken: u64,
     /// Outcomes that arrived last.
     current: VecDeque<(u64, Output)>,
     decode: Decode<T>,
@@ -51,7 +53,7 @@ impl<T> MapHandle<T> {
         deliveries: mpsc::Receiver<Delivery>,
         decode: Decode<T>,
     ) -> Self {
-        let inbox = Inbox { batch, shared, deliveries, current: VecDeque::new(), decode, over: false };
+        let inbox = Inbox { batch, shared, deliveries, taken: 0, current: VecDeque::new(), decode, over: false };
         Self { inbox, early: BTreeMap::new(), next: 0 }
     }
 
@@ -191,8 +193,15 @@ impl<T> Inbox<T> {
             if let Some(outcome) = self.current.pop_front() {
                 return Poll::Ready(Some(Ok(outcome)));
             }
-            match ready!(self.deliveries.poll_recv(context)) {
-                Some(Delivery::Outcomes(outcomes)) => self.current.extend(outcomes),
+            let Poll::Ready(delivery) = self.deliveries.poll_recv(context) else {
+                self.shared.starve(self.taken);
+                return Poll::Pending;
+            };
+            match delivery {
+                Some(Delivery::Outcomes(outcomes)) => {
+                    self.taken += 1;
+                    self.current.extend(outcomes);
+                }
                 Some(Delivery::Failed(error)) => return Poll::Ready(Some(Err(error))),
                 None if self.over => return Poll::Ready(None),
                 None => {
@@ -211,7 +220,9 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// What the caller gets.
     fn read(&self, index: u64, output: Output) -> Result<T, TaskError> {
+        self.shared.give(index);
         let decode = |bytes| {
             (self.decode)(bytes).map_err(|error| {
                 let task = self.batch.task(index);

@@ -5,6 +5,7 @@ mod deliver;
 mod drive;
 mod feed;
 mod handle;
+mod returned;
 mod state;
 mod window;
 

@@ -1,6 +1,7 @@
 //! What the feeder, the deliverer and the handle of one batch know together.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use gristmill_shared::message::BlobRef;
 use tokio::sync::{Notify, watch};
 
 use super::chunk::ChunkSize;
+use super::returned::Returned;
 use super::window::{self, Window};
 use crate::error::ClientError;
 use crate::pack::Packed;
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// Something was settled or taken out of the buffer: there may be room.
     pub room: Notify,
+    /// The reader waits for a delivery.
+    pub starved: Notify,
     pub mode: watch::Sender<Mode>,
     pub phase: watch::Sender<Phase>,
 }
@@ -73,6 +77,10 @@ struct State {
     buffered_bytes: u64,
     /// Large arguments in Redis, by the task that each belongs to.
     blobs: HashMap<u64, BlobRef>,
+    /// What the caller got.
+    returned: Returned,
+    /// Deliveries after which the reader wanted another one.
+    starved_after: Option<u64>,
 }
 
 impl Shared {
@@ -84,10 +92,13 @@ impl Shared {
             since: Instant::now(),
             buffered_bytes: 0,
             blobs: HashMap::new(),
+            returned: Returned::default(),
+            starved_after: None,
         };
         Self {
             state: Mutex::new(state),
             room: Notify::new(),
+            starved: Notify::new(),
             mode: watch::Sender::new(Mode::Attached),
             phase: watch::Sender::new(Phase::Starting),
         }
@@ -159,6 +170,34 @@ impl Shared {
         }
         drop(state);
         self.room.notify_one();
+    }
+
+    /// The caller got the result of this task.
+    pub fn give(&self, index: u64) {
+        self.state().returned.insert(index);
+    }
+
+    /// How many results the caller got.
+    pub fn returned(&self) -> u64 {
+        self.state().returned.len()
+    }
+
+    /// Takes the runs of which the caller got every result; returns their first indices.
+    pub fn take_returned(&self, runs: &mut Vec<Range<u64>>) -> Vec<u64> {
+        let state = self.state();
+        let got = runs.extract_if(.., |run| state.returned.covers(run));
+        got.map(|run| run.start).collect()
+    }
+
+    /// The reader has taken so many deliveries, returned what it could of them, and wants more.
+    pub fn starve(&self, deliveries: u64) {
+        self.state().starved_after = Some(deliveries);
+        self.starved.notify_one();
+    }
+
+    /// Whether the reader wants more than these deliveries.
+    pub fn is_starved(&self, deliveries: u64) -> bool {
+        self.state().starved_after == Some(deliveries)
     }
 
     /// An outcome of so many bytes waits in memory for its predecessors.

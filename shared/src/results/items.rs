@@ -34,8 +34,8 @@ pub(super) enum Item {
     Delivered(u64),
     /// What is stored makes no sense.
     Unreadable(u64, String),
-    /// All items of the run that begins here came before this.
-    EndOfRun(u64),
+    /// All items of this run came before this.
+    EndOfRun(Run),
 }
 
 /// Appends the items of a run, whose stored bytes are `value`.
@@ -47,7 +47,7 @@ pub(super) fn append(items: &mut VecDeque<Item>, run: Run, value: Option<&[u8]>)
     match outcome::decode_run(value) {
         Ok(outcomes) if outcomes.len() as u64 == run.count => {
             items.extend(run.indices().zip(outcomes).map(|(index, outcome)| Item::Outcome(index, outcome)));
-            items.push_back(Item::EndOfRun(run.first));
+            items.push_back(Item::EndOfRun(run));
         }
         Ok(outcomes) => {
             let why = format!("{} outcomes are stored for {} tasks", outcomes.len(), run.count);

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Duration;
 
 use redis::Pipeline;
@@ -44,7 +45,7 @@ pub struct CollectorStream {
     /// Read, not delivered yet.
     items: VecDeque<Item>,
     delivered: Intervals,
-    forgettable: Option<Vec<u64>>,
+    forgettable: Option<Vec<Range<u64>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -95,9 +96,9 @@ impl CollectorStream {
         self
     }
 
-    /// The first indices of runs that were delivered whole since the last call, and which the batch may
+    /// The indices of each run that was delivered whole since the last call, and which the batch may
     /// forget. The last run counts once [`CollectorStream::next`] was called again.
-    pub fn take_forgettable(&mut self) -> Vec<u64> {
+    pub fn take_forgettable(&mut self) -> Vec<Range<u64>> {
         self.forgettable.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -135,8 +136,8 @@ impl CollectorStream {
     async fn deliver(&mut self) -> Option<Result<(u64, Collected), ResultsError>> {
         loop {
             let index = match self.items.front()? {
-                Item::EndOfRun(first) => {
-                    self.forgettable.iter_mut().for_each(|runs| runs.push(*first));
+                Item::EndOfRun(run) => {
+                    self.forgettable.iter_mut().for_each(|runs| runs.push(run.indices()));
                     self.items.pop_front();
                     continue;
                 }
