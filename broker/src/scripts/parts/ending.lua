@@ -11,7 +11,8 @@ local function read_ending(k, a)
   e.queues, k, a = read_queues(k, a)
   for i = 1, tonumber(ARGV[a]) do
     local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], edges = {}, counts = {}, listed = {} }
-    b.state, b.tasks, b.single, b.recreated = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single', 'recreated'))
+    b.state, b.tasks, b.single, b.recreated, b.ttl = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single', 'recreated',
+      'result_ttl_ms'))
     redis.call('LLEN', b.runs)
     e.batches[i], e.by_id[b.id] = b, b
     k, a = k + 2, a + 2
@@ -81,6 +82,7 @@ local function check_replacement(e, r)
   if not r.queue or not b then return 'a replacement belongs to a queue or batch whose keys are missing' end
   if r.kind == 's' and not r.argument then return 'a scheduled replacement has no due time' end
   if r.kind == 'p' and not e.parked[r.argument] then return 'a parked replacement names no list' end
+  r.batch = b
   mark(b, first, count, -1)
 end
 
@@ -161,7 +163,8 @@ local function place_replacements(e, now)
       redis.call('ZADD', q.scheduled, int(r.argument), r.message)
       count_tasks(q, 'scheduled_tasks', r.count)
     else
-      local list, until_ms = e.parked[r.argument], math.max(r.expires, now) + 86400000
+      -- The list must not go before the batch that counts on its messages: that one goes a result ttl after the expiry.
+      local list, until_ms = e.parked[r.argument], math.max(r.expires, now) + (tonumber(r.batch.ttl) or 0) + 86400000
       local ttl = redis.call('PTTL', list)
       redis.call('RPUSH', list, r.message)
       if ttl < until_ms - now then redis.call('PEXPIREAT', list, int(until_ms)) end
