@@ -72,6 +72,12 @@ pub enum Enqueued {
     },
 }
 
+/// As much of a duration as a script can add to a time.
+fn milliseconds(duration: Duration) -> u64 {
+    const LONGEST_MS: u64 = defaults::INTEGER_MAX / 8;
+    u64::try_from(duration.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS)
+}
+
 impl Broker {
     /// Appends messages to a batch, and optionally seals it.
     pub async fn enqueue<C: ConnectionLike>(&self, conn: &mut C, call: &Enqueue<'_>) -> Result<Enqueued, BrokerError> {
@@ -83,12 +89,12 @@ impl Broker {
             .key(self.keys.paused());
         script.key(self.queue_keys(call.queue).as_slice()).key(call.blobs);
         // A message that is due in a month expires later still: the script adds its life to this.
-        let blob_margin = call.result_ttl + defaults::BLOB_MARGIN;
+        let blob_margin = call.result_ttl.saturating_add(defaults::BLOB_MARGIN);
         script.arg(call.batch.to_string()).arg(self.keys.done(call.batch)).arg(call.seq);
         script.arg(u8::from(call.seal)).arg(u8::from(call.single)).arg(call.kernel);
         script.arg(1).arg(call.queue.as_str()).arg(call.lane.code() + 1);
         script.arg(call.due_at_ms.map_or(String::new(), |due| due.to_string()));
-        script.arg(call.result_ttl.as_millis() as u64).arg(blob_margin.as_millis() as u64);
+        script.arg(milliseconds(call.result_ttl)).arg(milliseconds(blob_margin));
         script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(call.messages);
         let mut reply = Reply::new("enqueue", script.invoke_async(conn).await?)?;
         let status = reply.text()?;

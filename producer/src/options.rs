@@ -1,9 +1,14 @@
 //! What a caller can say about a submission.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_shared::defaults;
 use gristmill_shared::{Lane, QueueName, TaskOptions};
+
+/// A longer time than this is this time: sums of such times must fit into what Redis can count.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+/// As long as no program lives.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Options of one submission. What is not set: as the client, the kernel or the defaults say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -111,12 +116,13 @@ impl SubmitOptions {
     }
 
     pub(crate) fn effective_result_ttl(&self) -> Duration {
-        self.result_ttl.unwrap_or(defaults::RESULT_TTL)
+        self.result_ttl.unwrap_or(defaults::RESULT_TTL).min(LONGEST)
     }
 
     /// How long a message of this submission can live, from now on.
     pub(crate) fn message_life(&self) -> Duration {
-        self.delay.unwrap_or_default() + self.expires_after.unwrap_or(defaults::MESSAGE_LIFE)
+        let (delay, life) = (self.delay.unwrap_or_default(), self.expires_after.unwrap_or(defaults::MESSAGE_LIFE));
+        delay.min(LONGEST) + life.min(LONGEST)
     }
 
     /// How long a blob of this submission must live, from now on: longer than any batch that names it.
@@ -128,4 +134,24 @@ impl SubmitOptions {
 /// A duration as the protocol writes it: at least 1 ms, so that a tiny limit is not read as none.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, defaults::INTEGER_MAX)
+}
+
+/// A moment so much later than `start`; one that nobody will see is as good as any other.
+pub(crate) fn later(start: Instant, duration: Duration) -> Instant {
+    start + duration.min(FOREVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_duration_is_too_long() {
+        let max = Duration::MAX;
+        let options = SubmitOptions::new().delay(max).expires_after(max).result_ttl(max).time_limit(max);
+        let now_ms = 1_764_000_000_000;
+        assert!(now_ms + milliseconds(options.blob_life()) < defaults::INTEGER_MAX);
+        assert_eq!(options.task_options().time_limit_ms, Some(defaults::INTEGER_MAX));
+        assert!(later(Instant::now(), max) > Instant::now());
+    }
 }

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Connects; tries for 5 s.
 pub async fn connect(global: &Global) -> Result<Client, Exit> {
     let endpoint = Endpoint::parse(&global.redis).map_err(gristmill::ClientError::from)?;
-    if endpoint.has_password() && std::env::args().any(|arg| arg.starts_with("--redis")) {
+    if endpoint.has_password() && std::env::args_os().any(|arg| arg.as_encoded_bytes().starts_with(b"--redis")) {
         say!(
             "gristmill: warning: everybody on this machine can read a password on the command line; use GRISTMILL_REDIS"
         );

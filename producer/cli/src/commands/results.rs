@@ -19,7 +19,7 @@ pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
     let client = session::connect(global).await?;
     let stream = if args.wait { client.results(args.batch) } else { client.results_present(args.batch) };
     let mut printer = Printer::new(args.batch, args.records, args.wait);
-    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER);
+    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER).min(FOREVER);
     let ended = timeout_at(deadline, print_all(stream, &mut printer)).await;
     printer.flush()?;
     match ended {

@@ -37,7 +37,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let handle = client.map_raw(&args.kernel, lines, &options(&args.common)).await?;
     let outcomes =
         if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
-    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER);
+    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER).min(FOREVER);
     Run { outcomes, findings, printer, deadline }.run(signals).await
 }
 
