@@ -120,6 +120,11 @@ impl Client {
         self.inner.attempts()
     }
 
+    /// How long a call is repeated.
+    pub(crate) fn patience(&self) -> Duration {
+        self.inner.patience
+    }
+
     /// Epoch ms by the clock of Redis.
     pub(crate) fn now_ms(&self) -> u64 {
         self.inner.clock.redis_ms + self.inner.clock.seen.elapsed().as_millis() as u64

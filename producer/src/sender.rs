@@ -1,5 +1,6 @@
 //! Enqueues the calls of one batch: exactly once, in order, one at a time.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,11 @@ use crate::calls::call;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::history::{Call, History};
-use crate::options::milliseconds;
+use crate::options::{LONGEST, later, milliseconds};
 use crate::pack::{Packed, Packer};
+
+/// Pause before a call is repeated that a full queue or full memory refused.
+pub(crate) const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 
 /// Sends the messages of one batch.
 pub(crate) struct Sender {
@@ -20,12 +24,14 @@ pub(crate) struct Sender {
     next_seq: u64,
     due_at_ms: Option<u64>,
     history: History,
+    /// First tasks of the messages whose blobs are in Redis, and which are not enqueued yet.
+    uploaded: HashSet<u64>,
 }
 
 impl Sender {
     pub fn new(client: Client, packer: Packer) -> Self {
-        let due_at_ms = packer.options.delay.map(|delay| client.now_ms() + milliseconds(delay));
-        Self { client, packer, next_seq: 0, due_at_ms, history: History::default() }
+        let due_at_ms = packer.options.delay.map(|delay| client.now_ms() + milliseconds(delay.min(LONGEST)));
+        Self { client, packer, next_seq: 0, due_at_ms, history: History::default(), uploaded: HashSet::new() }
     }
 
     pub fn packer(&self) -> &Packer {
@@ -40,21 +46,42 @@ impl Sender {
     /// Uploads the blobs, then enqueues the messages. May be repeated with the same messages after an
     /// error of a full queue or full memory: then nothing of it has happened.
     pub async fn send(&mut self, messages: &[Packed], seal: bool) -> Result<(), ClientError> {
-        self.client.check_memory().await?;
+        if !messages.is_empty() {
+            self.client.check_memory().await?;
+        }
         let blobs = self.upload(messages).await?;
         for message in messages {
             let task = self.packer.batch.task(message.first);
             tracing::debug!(event = events::TASK_SUBMITTED, %task, count = message.count, "message handed to the broker");
         }
-        let messages = messages.iter().map(|message| message.bytes.clone()).collect();
-        let call = Arc::new(Call { seq: self.next_seq, seal, messages, blobs });
-        let answer = self.enqueue(&call).await?;
+        let bytes = messages.iter().map(|message| message.bytes.clone()).collect();
+        let call = Arc::new(Call { seq: self.next_seq, seal, messages: bytes, blobs });
+        let answer = if messages.is_empty() { self.seal(&call).await? } else { self.enqueue(&call).await? };
         if !matches!(answer, Enqueued::QueueFull { .. }) {
             self.history.keep(call.clone(), Instant::now());
         }
-        self.answered(answer).await?;
+        let full = matches!(answer, Enqueued::QueueFull { .. });
+        let answered = self.answered(answer).await;
+        if !full {
+            self.uploaded.clear();
+        }
+        answered?;
         self.next_seq = call.seq + 1;
         Ok(())
+    }
+
+    /// A call without messages takes next to no memory, and many may wait for the end of the batch: a Redis
+    /// that is full is asked again, for workers make room.
+    async fn seal(&self, call: &Call) -> Result<Enqueued, ClientError> {
+        let deadline = later(Instant::now(), self.client.patience());
+        loop {
+            match self.enqueue(call).await {
+                Err(ClientError::MemoryLimit(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     async fn enqueue(&self, call: &Call) -> Result<Enqueued, ClientError> {
@@ -111,12 +138,17 @@ impl Sender {
         }
     }
 
-    async fn upload(&self, messages: &[Packed]) -> Result<Vec<String>, ClientError> {
-        let (client, batch) = (&self.client, self.packer.batch);
+    /// Uploads the blobs of these messages, unless a call that was refused did so already.
+    async fn upload(&mut self, messages: &[Packed]) -> Result<Vec<String>, ClientError> {
+        let (client, batch, uploaded) = (&self.client, self.packer.batch, &mut self.uploaded);
         let life: Duration = self.packer.options.blob_life();
         let mut keys = Vec::new();
-        for (blob, bytes) in messages.iter().filter_map(|message| message.blob.as_ref()) {
-            call!(client, connection => client.broker().put_blob(connection, batch, &blob.name, bytes, life));
+        for message in messages {
+            let Some((blob, bytes)) = &message.blob else { continue };
+            if !uploaded.contains(&message.first) {
+                call!(client, connection => client.broker().put_blob(connection, batch, &blob.name, bytes, life));
+                uploaded.insert(message.first);
+            }
             keys.extend(client.broker().blob_keys(batch, blob));
         }
         Ok(keys)

@@ -33,6 +33,19 @@ impl Scene {
         redis::cmd("LLEN").arg(key).query_async(&mut self.redis).await.unwrap()
     }
 
+    async fn limit_memory(&mut self, bytes: u64) {
+        let mut limit = redis::cmd("CONFIG");
+        limit.arg("SET").arg("maxmemory").arg(bytes);
+        limit.query_async::<()>(&mut self.redis).await.unwrap();
+    }
+
+    /// How many calls Redis refused for want of memory.
+    async fn refused_calls(&mut self) -> u64 {
+        let info: String = redis::cmd("INFO").arg("errorstats").query_async(&mut self.redis).await.unwrap();
+        let count = info.lines().find_map(|line| line.strip_prefix("errorstat_OOM:count="));
+        count.map_or(0, |count| count.trim().parse().unwrap())
+    }
+
     async fn tasks(&self, batch: BatchId) -> u64 {
         self.client.batch(batch).await.unwrap().map_or(0, |record| record.tasks)
     }
@@ -142,12 +155,32 @@ async fn an_empty_map_ends_at_once() {
 #[tokio::test]
 async fn nothing_is_enqueued_near_the_memory_limit() {
     let mut scene = Scene::new().await;
-    let mut limit = redis::cmd("CONFIG");
-    limit.arg("SET").arg("maxmemory").arg(1024);
-    limit.query_async::<()>(&mut scene.redis).await.unwrap();
+    scene.limit_memory(1024).await;
     // The client that saw the limit at its start need not wait for its next look.
     let client = Client::connect(scene.server.url()).await.unwrap();
     let error = client.submit_dyn::<u64>("square", &5, &SubmitOptions::new()).await.map(|_| ()).unwrap_err();
     assert!(matches!(error, ClientError::MemoryLimit(_)), "{error}");
     assert_eq!(scene.depth().await, 0);
+}
+
+#[tokio::test]
+async fn a_map_is_sealed_in_spite_of_the_memory_limit() {
+    let mut scene = Scene::new().await;
+    let (to, handle) = scene.open_map().await;
+    let batch = handle.id();
+    to.send(1).unwrap();
+    scene.wait_for_tasks(batch, 1).await;
+    scene.limit_memory(1024).await;
+    let leave = tokio::spawn(async move {
+        drop(to);
+        handle.leave().await
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while scene.refused_calls().await == 0 {
+        assert!(Instant::now() < deadline, "nobody tried to seal the batch");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    scene.limit_memory(0).await;
+    assert_eq!(leave.await.unwrap().unwrap(), batch);
+    assert_eq!(scene.client.batch(batch).await.unwrap().unwrap().state, BatchState::Sealed);
 }

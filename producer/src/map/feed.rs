@@ -1,7 +1,6 @@
 //! Feeds a batch: takes arguments from the source, packs them, and enqueues what the window allows.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -10,10 +9,7 @@ use gristmill_shared::defaults::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 use super::state::{Mode, Phase, Shared};
 use crate::error::ClientError;
 use crate::pack::{Chunk, Packed};
-use crate::sender::Sender;
-
-/// Pause before a call is repeated that a full queue or full memory refused.
-const REFUSED_PAUSE: Duration = Duration::from_millis(250);
+use crate::sender::{REFUSED_PAUSE, Sender};
 
 /// The MessagePack of one task's arguments after the other.
 pub(crate) type Source = BoxStream<'static, Result<Vec<u8>, ClientError>>;
