@@ -11,11 +11,12 @@ local due = redis.call('ZRANGEBYSCORE', q.scheduled, '-inf', int(now_ms()), 'LIM
 if #due == 0 then return 0 end
 local by_lane, tasks = { {}, {}, {} }, 0
 for _, m in ipairs(due) do
-  -- What has no readable header goes to the normal lane, where claim finds and buries it.
-  local _, lane, count = header(m)
-  local list = by_lane[lane or 2]
+  -- What has no readable header, or names another queue, goes uncounted to the normal lane, where claim buries it.
+  local queue, lane, count = header(m)
+  if queue ~= q.name then lane, count = 2, 0 end
+  local list = by_lane[lane]
   list[#list + 1] = m
-  tasks = tasks + (count or 0)
+  tasks = tasks + count
 end
 
 redis.call('DEL', KEYS[1])

@@ -185,6 +185,29 @@ async fn what_has_no_readable_header_becomes_a_dead_letter() {
 }
 
 #[tokio::test]
+async fn what_stands_in_a_list_of_another_queue_is_buried_there_and_no_counter_drifts() {
+    let mut b = Bench::start().await;
+    let (batch, hash) = (BatchId::new(), b.keys().queue(&queue("b")));
+    let stray = message(batch, "b", Lane::Normal, 0, 3).encode().unwrap();
+    let list = ParkedList::Kernel(KernelName::new("square").unwrap());
+    let parked = b.keys().parked_kernel(&queue("a"), &KernelName::new("square").unwrap());
+    let (lane, scheduled) = (b.keys().ready(&queue("a"), Lane::Normal), b.keys().scheduled(&queue("a")));
+    let other = message(batch, "b", Lane::High, 3, 2).encode().unwrap();
+    let third = message(batch, "b", Lane::High, 5, 2).encode().unwrap();
+    let mut pipe = redis::pipe();
+    pipe.rpush(&lane, &stray).rpush(&parked, &other).zadd(&scheduled, &third, 1);
+    let _: () = pipe.query_async(&mut b.conn).await.unwrap();
+    let good = b.fill("a", Lane::Low, &[1]).await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 1);
+    let mut c = b.join().await;
+    let sources = Sources { parked: vec![Parked { queue: queue("a"), list }], ..from(&["a", "b"]) };
+    assert_eq!(parsed(&b.claim(&mut c, &sources, LOTS).await), good);
+    assert_eq!(b.counters("a").await, [0, 1, 0, 0, 3]);
+    assert_eq!(b.ask::<u64>(&["EXISTS", &hash]).await, 0, "nothing was counted for the other queue");
+    b.audit().await;
+}
+
+#[tokio::test]
 async fn parked_lists_are_further_lanes() {
     let mut b = Bench::start().await;
     let parked = b.fill("a", Lane::High, &[2]).await;

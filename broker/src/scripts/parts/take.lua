@@ -23,12 +23,13 @@ local function read_sources(queues, k, a)
   return s
 end
 
--- How many of `peeked` fit; the first message of a call always does.
-local function fitting(s, taken, peeked, unreadable)
+-- How many of `peeked` fit; the first message of a call always does. What names another queue than that of its
+-- list was put there by a foreign hand: it would be counted here when it is taken, and there when it ends.
+local function fitting(name, s, taken, peeked, unreadable)
   local fit = 0
   for _, m in ipairs(peeked) do
     local queue, _, count = header(m)
-    if not queue then
+    if queue ~= name then
       unreadable[#unreadable + 1] = m
     elseif #taken == 0 or (count <= s.tasks and #m <= s.bytes) then
       taken[#taken + 1] = m
@@ -47,7 +48,7 @@ local function take_from(list, s, taken, now)
     local before, unreadable = #taken, {}
     local peeked = redis.call('LRANGE', list.key, 0, math.min(s.messages - #taken, 32) - 1)
     if #peeked == 0 then return false end
-    local fit, spent = fitting(s, taken, peeked, unreadable)
+    local fit, spent = fitting(list.queue.name, s, taken, peeked, unreadable)
     if fit > 0 then redis.call('LTRIM', list.key, fit, -1) end
     local tasks = 0
     for i = before + 1, #taken do
