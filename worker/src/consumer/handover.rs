@@ -260,8 +260,9 @@ impl Handover {
         Some(cut)
     }
 
-    /// Marks items that must not run. Returns those that had not begun; a running one is told to stop.
-    pub fn skip(&self, serial: u64, items: &[u32]) -> Vec<u32> {
+    /// Marks items that must not run. Returns those that had not begun; a running one is told to stop, if
+    /// `stop` says so of it.
+    pub fn skip(&self, serial: u64, items: &[u32], stop: impl Fn(u32) -> bool) -> Vec<u32> {
         let mut state = self.lock();
         let mut unstarted = Vec::new();
         if let Some(current) = state.current.as_mut().filter(|current| current.job.serial == serial) {
@@ -269,7 +270,7 @@ impl Handover {
                 if item >= current.next {
                     current.skip[item as usize] = true;
                     unstarted.push(item);
-                } else if current.running.is_some() && item + 1 == current.next {
+                } else if current.running.is_some() && item + 1 == current.next && stop(item) {
                     self.stop.store(true, Ordering::Relaxed);
                 }
             }

@@ -79,12 +79,17 @@ async fn cancel(io: &Io) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// What has not begun ends as cancelled; what runs is told to stop, and [`super::watch`] waits for it.
+/// What has not begun ends as cancelled; what runs is told to stop if the mark says so, and [`super::watch`]
+/// waits for it.
 fn apply(io: &Io, batch: BatchId, mark: &CancelMark) {
     let mut inflight = io.inflight.borrow_mut();
     for held in inflight.iter_mut().filter(|held| held.message.header.batch == batch && !held.is_over()) {
         let items = marked(held, mark);
-        let unstarted = if held.handed_over { io.handover.skip(held.serial, &items) } else { items };
+        let unstarted = if held.handed_over {
+            io.handover.skip(held.serial, &items, |item| stops(held, mark, item))
+        } else {
+            items
+        };
         for item in unstarted {
             held.end(item, prepare::cancelled());
         }
@@ -96,11 +101,19 @@ fn marked(held: &Held, mark: &CancelMark) -> Vec<u32> {
     let header = &held.message.header;
     match mark {
         CancelMark::None => Vec::new(),
-        CancelMark::All => (0..header.count).collect(),
+        CancelMark::All | CancelMark::Unstarted(_) => (0..header.count).collect(),
         CancelMark::Tasks(indices) => {
             let inside = indices.iter().filter(|&index| header.indices().contains(index));
             inside.map(|index| (index - header.first) as u32).collect()
         }
+    }
+}
+
+/// Whether the mark of an item concerns it even while it runs.
+fn stops(held: &Held, mark: &CancelMark, item: u32) -> bool {
+    match mark {
+        CancelMark::Unstarted(even) => even.contains(&(held.message.header.first + u64::from(item))),
+        _ => true,
     }
 }
 
@@ -118,5 +131,9 @@ mod tests {
         assert_eq!(marked(&held, &CancelMark::All), [0, 1, 2]);
         assert_eq!(marked(&held, &CancelMark::Tasks(vec![9, 10, 12, 13])), [0, 2]);
         assert!(marked(&held, &CancelMark::None).is_empty());
+        let unstarted = CancelMark::Unstarted(vec![11]);
+        assert_eq!(marked(&held, &unstarted), [0, 1, 2]);
+        assert_eq!([0, 1, 2].map(|item| stops(&held, &unstarted, item)), [false, true, false]);
+        assert!(stops(&held, &CancelMark::All, 0));
     }
 }

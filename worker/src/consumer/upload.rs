@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use gristmill_broker::BrokerError;
 use gristmill_shared::defaults::{BLOB_BYTES_MAX, BLOB_MARGIN, INLINE_BYTES_MAX, RESULT_TTL, RUN_BYTES_MAX};
 use gristmill_shared::{BatchId, KernelError, OutcomeKind};
 use redis::aio::MultiplexedConnection;
 
 use super::inflight::{End, Held};
 use super::io::Io;
+
+/// So long an output waits for memory: what is behind it cannot be settled meanwhile.
+const FULL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An output on its way to a blob.
 struct Upload {
@@ -41,6 +45,7 @@ pub async fn upload(io: &Io, take: usize) {
         let messages = inflight.iter_mut().take(take).enumerate();
         messages.flat_map(|(index, held)| large(held, base + index as u64, &consumer, now_ms)).collect::<Vec<_>>()
     };
+    let mut patience = FULL_PATIENCE;
     for upload in uploads {
         let Upload { serial, item, batch, name, bytes, waits } = upload;
         let put = async |conn: &mut MultiplexedConnection| {
@@ -48,7 +53,11 @@ pub async fn upload(io: &Io, take: usize) {
             let ttl = waits + io.broker.result_ttl(conn, batch).await?.unwrap_or(RESULT_TTL) + BLOB_MARGIN;
             io.broker.put_blob(conn, batch, &name, &bytes, ttl).await
         };
-        let put = io.wire.call(put).await;
+        let put = io.wire.call_while_full(Some(patience), put).await;
+        if matches!(put, Err(BrokerError::OutOfMemory)) {
+            // The others are tried once each.
+            patience = Duration::ZERO;
+        }
         let end = match put {
             Ok(blob) => End::Uploaded(blob),
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_broker::BrokerError;
 use gristmill_shared::connection::{ConnectionError, Link};
@@ -43,7 +43,17 @@ impl Wire {
         &self,
         call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
+        self.call_while_full(None, call).await
+    }
+
+    /// The same, but gives up when Redis has been at its memory limit for `patience`; none: never.
+    pub async fn call_while_full<T>(
+        &self,
+        patience: Option<Duration>,
+        call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
         let mut backoff = BACKOFF_FIRST;
+        let mut full_since: Option<Instant> = None;
         loop {
             if let Some((mut connection, breaks)) = self.connection().await {
                 if let Some(counters) = self.counters {
@@ -51,6 +61,15 @@ impl Wire {
                 }
                 match call(&mut connection).await {
                     Err(error) if error.wants_new_connection() => self.broke(breaks, &error).await,
+                    Err(error @ BrokerError::OutOfMemory) => {
+                        if full_since.is_none() {
+                            tracing::warn!("{error}");
+                        }
+                        let since = *full_since.get_or_insert_with(Instant::now);
+                        if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                            return Err(error);
+                        }
+                    }
                     Err(error) if error.is_retryable() => tracing::debug!(%error, "Redis cannot do this now"),
                     answer => return answer,
                 }

@@ -467,6 +467,21 @@ async fn at_the_memory_limit_the_queue_drains() {
 }
 
 #[tokio::test]
+async fn at_the_memory_limit_a_large_output_fails_and_stops_nobody() {
+    let mut rig = Rig::without_worker().await;
+    let large = rig.submit(&Submit { blob: true, ..Submit::to("echo") }, &["x".repeat(200_000)]).await;
+    let behind = rig.submit(&Submit::to("square"), &[3]).await;
+    rig.limit_memory("1").await;
+    rig.start_worker(1, &[]);
+    let outcome = rig.outcome(large).await;
+    let Outcome::Bad(OutcomeKind::Failed, failure) = &outcome else { panic!("it fails: {outcome:?}") };
+    assert!(failure.message.contains("cannot be stored: Redis is at its memory limit"), "{}", failure.message);
+    assert_eq!(value::<i64>(&rig.outcome(behind).await), 9);
+    rig.limit_memory("0").await;
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
 async fn a_chunk_that_only_fails_is_recorded_in_pieces() {
     let mut rig = Rig::start(2).await;
     let text = "x".repeat(3_000);

@@ -78,9 +78,9 @@ fn a_cancel_skips_what_has_not_begun_and_stops_what_runs() {
     handover.push(job(1, 0, 3), vec![false; 3]);
     handover.push(job(2, 1, 2), vec![false; 2]);
     assert_eq!(next(&handover, None), Some((1, 0)));
-    assert_eq!(handover.skip(1, &[0, 1]), [1]);
+    assert_eq!(handover.skip(1, &[0, 1], |_| true), [1]);
     assert!(handover.stop.load(Ordering::Relaxed));
-    assert_eq!(handover.skip(2, &[0]), [0]);
+    assert_eq!(handover.skip(2, &[0], |_| true), [0]);
     assert_eq!(next(&handover, ended(1, 0)), Some((1, 2)));
     assert!(!handover.stop.load(Ordering::Relaxed), "the next item is not stopped");
     assert_eq!(next(&handover, ended(1, 2)), Some((2, 1)));
