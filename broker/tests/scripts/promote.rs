@@ -74,3 +74,22 @@ async fn rubbish_reaches_the_dead_letters_by_way_of_a_claim() {
     assert_eq!(b.counters("a").await, [0, 0, 0, 0, 1]);
     b.audit().await;
 }
+
+#[tokio::test]
+async fn a_call_moves_at_most_eight_mebibytes_but_always_one_message() {
+    let mut b = Bench::start().await;
+    let scheduled = b.keys().scheduled(&queue("a"));
+    let mut pipe = redis::pipe();
+    for i in 0..150u64 {
+        let rubbish = [&i.to_be_bytes()[..], &vec![b'x'; 100_000]].concat();
+        pipe.zadd(&scheduled, rubbish, i + 1).ignore();
+    }
+    pipe.zadd(&scheduled, vec![b'y'; 9 << 20], 1_000).ignore();
+    let _: () = pipe.query_async(&mut b.conn).await.unwrap();
+    for moved in [83, 67, 1, 0] {
+        assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), moved);
+    }
+    let lane = b.keys().ready(&queue("a"), Lane::Normal);
+    let order: Vec<Vec<u8>> = b.ask(&["LRANGE", &lane, "0", "149"]).await;
+    assert!(order.iter().enumerate().all(|(i, m)| m.starts_with(&(i as u64).to_be_bytes())), "by due time");
+}

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use gristmill_broker::BrokerError;
 use gristmill_shared::QueueName;
-use gristmill_shared::defaults::{CALL_MESSAGES_MAX, TICK};
+use gristmill_shared::defaults::TICK;
 use tokio::time::MissedTickBehavior;
 
 use super::Agent;
@@ -23,12 +23,8 @@ pub async fn promote(agent: Rc<Agent>) {
     }
 }
 
-/// A call moves a bounded number, so that Redis serves others in between.
+/// A call moves a bounded number of messages and bytes, so that Redis serves others in between.
 async fn promote_all(agent: &Agent, queue: &QueueName) -> Result<(), BrokerError> {
-    loop {
-        let moved = agent.wire.call(async |conn| agent.broker.promote(conn, queue).await).await?;
-        if moved < CALL_MESSAGES_MAX as u64 {
-            return Ok(());
-        }
-    }
+    while agent.wire.call(async |conn| agent.broker.promote(conn, queue).await).await? > 0 {}
+    Ok(())
 }
