@@ -30,6 +30,8 @@ pub enum CancelMark {
     None,
     /// All of it.
     All,
+    /// What has not started, and these task indices even if they run.
+    Unstarted(Vec<u64>),
     /// These task indices.
     Tasks(Vec<u64>),
 }
@@ -42,14 +44,34 @@ impl Broker {
         batch: BatchId,
         indices: Option<&[u64]>,
     ) -> Result<Cancelled, BrokerError> {
-        if indices.is_some_and(<[u64]>::is_empty) {
-            return Ok(Cancelled::Done);
+        match indices {
+            Some([]) => Ok(Cancelled::Done),
+            Some(indices) => self.mark_cancelled(conn, batch, "", indices).await,
+            None => self.mark_cancelled(conn, batch, "*", &[]).await,
         }
+    }
+
+    /// Cancels what has not started of the batch, which seals it. What runs comes to its end.
+    pub async fn cancel_unstarted<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+    ) -> Result<Cancelled, BrokerError> {
+        self.mark_cancelled(conn, batch, "-", &[]).await
+    }
+
+    async fn mark_cancelled<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        wish: &str,
+        indices: &[u64],
+    ) -> Result<Cancelled, BrokerError> {
         let mut script = self.scripts.cancel.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.batch(batch)).key(self.keys.batches());
         script.key(self.keys.cancelled()).key(self.keys.clock());
         script.arg(batch.to_string()).arg(self.keys.done(batch)).arg(defaults::CANCELLED_TASKS_BYTES_MAX);
-        script.arg(indices.unwrap_or_default());
+        script.arg(wish).arg(indices);
         let mut reply = Reply::new("cancel", script.invoke_async(conn).await?)?;
         match reply.text()?.as_str() {
             "DONE" => Ok(Cancelled::Done),
@@ -81,6 +103,8 @@ fn read_mark(mark: Option<&str>) -> CancelMark {
     match mark {
         None => CancelMark::None,
         Some("*") => CancelMark::All,
+        Some("-") => CancelMark::Unstarted(Vec::new()),
+        Some(mark) if mark.starts_with("-,") => CancelMark::Unstarted(parse_indices(&mark[2..]).unwrap_or_default()),
         Some(indices) => parse_indices(indices).map_or(CancelMark::None, CancelMark::Tasks),
     }
 }

@@ -95,6 +95,12 @@ impl Client {
         Ok(call!(self, connection => broker.cancel(connection, batch, None)))
     }
 
+    /// Cancels what has not started of a batch, and seals it: what runs comes to its end.
+    pub async fn cancel_unstarted(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.cancel_unstarted(connection, batch)))
+    }
+
     /// Cancels one task of a batch.
     pub async fn cancel_task(&self, task: TaskId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();

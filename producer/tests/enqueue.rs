@@ -132,7 +132,7 @@ async fn dropping_a_map_cancels_it() {
         let key = scene.keys.cancelled();
         let mark: Option<String> =
             redis::cmd("HGET").arg(key).arg(batch.to_string()).query_async(&mut scene.redis).await.unwrap();
-        if mark.as_deref() == Some("*") {
+        if mark.as_deref() == Some("-") {
             break;
         }
         assert!(Instant::now() < deadline, "the batch was never cancelled");

@@ -1,7 +1,8 @@
 -- cancel: marks a batch, or some of its tasks, as cancelled, for as long as the batch lives.
 --
 -- KEYS  1 none, 2 batch hash, 3 batches, 4 cancelled, 5 clock
--- ARGV  1 batch id, 2 done channel, 3 most bytes of a mark, 4.. indices (none: the whole batch, which is sealed)
+-- ARGV  1 batch id, 2 done channel, 3 most bytes of a mark, 4 '*' the whole batch, '-' what has not started of it
+--       (both seal it), '' the tasks that follow, 5.. indices
 -- Returns  { 'DONE' }, { 'NO_BATCH' }, { 'FINISHED' }, { 'NO_TASK', index }, { 'TOO_MANY' }
 -- Must never remove a message: whoever claims it finds it flagged, and settles it.
 
@@ -12,11 +13,15 @@ if state == 'finished' then return { 'FINISHED' } end
 redis.call('ZCARD', KEYS[3])
 redis.call('HLEN', KEYS[5])
 local mark = redis.call('HGET', KEYS[4], id)
-local whole = #ARGV == 3 or single == '1'
-for i = 4, #ARGV do
+local wish = ARGV[4]
+if wish == '' and single == '1' then wish = '*' end
+for i = 5, #ARGV do
   if tonumber(ARGV[i]) >= tonumber(tasks) then return { 'NO_TASK', ARGV[i] } end
 end
-if mark ~= '*' and not whole then
+if wish == '*' then
+  mark = '*'
+elseif mark ~= '*' then
+  local unstarted = wish == '-' or string.sub(mark or '', 1, 1) == '-'
   -- A repeated call adds nothing.
   local indices, known, bytes = {}, {}, -1
   local function add(index)
@@ -24,19 +29,20 @@ if mark ~= '*' and not whole then
     known[index], indices[#indices + 1], bytes = true, index, bytes + #index + 1
   end
   for index in string.gmatch(mark or '', '%d+') do add(index) end
-  for i = 4, #ARGV do add(ARGV[i]) end
+  for i = 5, #ARGV do add(ARGV[i]) end
   if bytes > tonumber(ARGV[3]) then return { 'TOO_MANY' } end
+  if unstarted then table.insert(indices, 1, '-') end
   mark = table.concat(indices, ',')
 end
 
 local now = now_ms()
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[4], id, whole and '*' or mark)
+redis.call('HSET', KEYS[4], id, mark)
 redis.call('HINCRBY', KEYS[5], 'cancel_epoch', 1)
 redis.call('PEXPIRE', KEYS[5], 604800000)
 -- The mark of a batch of one is found again through the zset, since its hash just expires.
 if single == '1' then look_at(KEYS[3], id, now + math.max(redis.call('PTTL', KEYS[2]), 0) + 1000) end
-if whole then
+if wish ~= '' then
   redis.call('HSET', KEYS[2], 'cancelled_at_ms', int(now))
   if state == 'open' then
     redis.call('HSET', KEYS[2], 'state', 'sealed', 'total', tasks)

@@ -93,3 +93,39 @@ async fn one_task_of_a_batch_of_one_is_the_whole() {
     assert_eq!(mark(&mut b, one.header.batch).await, CancelMark::All);
     b.audit().await;
 }
+
+#[tokio::test]
+async fn what_has_not_started_is_flagged_and_the_stronger_mark_stays() {
+    let mut b = Bench::start().await;
+    let m = b.fill("a", Lane::Normal, &[2, 2]).await;
+    let batch = m[0].header.batch;
+    let mut c = b.join().await;
+    b.claim(&mut c, &from(&["a"]), take(1)).await;
+    for _ in 0..2 {
+        assert_eq!(b.broker.cancel_unstarted(&mut b.conn, batch).await.unwrap(), Cancelled::Done);
+        assert_eq!(mark(&mut b, batch).await, CancelMark::Unstarted(vec![]));
+    }
+    cancel(&mut b, batch, Some(&[1])).await;
+    assert_eq!(mark(&mut b, batch).await, CancelMark::Unstarted(vec![1]));
+    assert_eq!(flags(&b.claim(&mut c, &from(&["a"]), LOTS).await), [ClaimFlag::Cancelled]);
+    b.broker.cancel_unstarted(&mut b.conn, batch).await.unwrap();
+    assert_eq!(mark(&mut b, batch).await, CancelMark::Unstarted(vec![1]));
+    cancel(&mut b, batch, None).await;
+    b.broker.cancel_unstarted(&mut b.conn, batch).await.unwrap();
+    assert_eq!(mark(&mut b, batch).await, CancelMark::All);
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn tasks_that_were_cancelled_one_by_one_stay_so() {
+    let mut b = Bench::start().await;
+    let m = message(BatchId::new(), "a", Lane::Normal, 0, 4);
+    b.put(std::slice::from_ref(&m), false).await;
+    let batch = m.header.batch;
+    cancel(&mut b, batch, Some(&[2])).await;
+    b.broker.cancel_unstarted(&mut b.conn, batch).await.unwrap();
+    assert_eq!(mark(&mut b, batch).await, CancelMark::Unstarted(vec![2]));
+    let record = b.record(batch).await.unwrap();
+    assert_eq!((record.state, record.total), (BatchState::Sealed, Some(4)));
+    b.audit().await;
+}

@@ -58,20 +58,21 @@ fn a_bad_line_stops_map_and_is_named() {
 #[test]
 fn a_bad_line_cancels_what_has_not_started() {
     let rig = Rig::start();
-    let output = rig.cli.run_with(&["map", "sleep"], "0\n600\n600\n600\nthree\n600\n");
+    let output = rig.cli.run_with(&["map", "sleep"], "0\n6\n600\n600\nthree\n600\n");
     assert_eq!(output.code, 2, "{}", output.stderr);
     let said: Vec<_> = output.stderr.lines().collect();
     assert_eq!(said.len(), 2, "{}", output.stderr);
     assert_says(said[0], &["cancelled what had not started of the batch"]);
     assert_says(said[1], &["line 5", "not JSON"]);
     let lines = json_lines(&output.stdout);
-    assert_eq!((lines.len(), &lines[0]), (4, &serde_json::Value::Null));
-    for line in &lines[1..] {
+    // The second runs when the line is found, and is waited for.
+    assert_eq!((lines.len(), &lines[0], &lines[1]), (4, &serde_json::Value::Null, &serde_json::Value::Null));
+    for line in &lines[2..] {
         assert_eq!(line["$error"]["kind"], "cancelled");
     }
     let batch = said[0].rsplit(' ').next().unwrap();
     let status = &rows(&rig.cli.run(&["status", batch, "--json"]))[0];
-    assert_eq!((&status["state"], &status["cancelled"]), (&"finished".into(), &3.into()));
+    assert_eq!((&status["state"], &status["cancelled"]), (&"finished".into(), &2.into()));
 }
 
 #[test]

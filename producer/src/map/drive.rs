@@ -101,7 +101,7 @@ impl Driver {
         if feeder.is_empty() {
             feeder.seal().await?;
         } else {
-            self.client.cancel(self.batch).await?;
+            self.client.cancel_unstarted(self.batch).await?;
         }
         self.shared.phase.send_replace(Phase::Cancelled);
         Ok(())

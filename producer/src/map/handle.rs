@@ -93,8 +93,8 @@ impl<T> MapHandle<T> {
         Unordered { inbox }
     }
 
-    /// Takes no further items and cancels what has not started. Results go on to come, those of the
-    /// cancelled tasks as errors.
+    /// Takes no further items and cancels what has not started; what runs goes on. Results go on to come,
+    /// those of the cancelled tasks as errors.
     pub async fn cancel(&self) -> Result<(), ClientError> {
         self.inbox.cancel().await
     }

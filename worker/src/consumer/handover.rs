@@ -19,7 +19,7 @@ use super::pace::Pace;
 
 /// A message stops after so many failed items; the rest goes back. Each one is recorded on its own,
 /// and all must fit into one call.
-const FAILURES_PER_MESSAGE_MAX: u32 = 256;
+pub const FAILURES_PER_MESSAGE_MAX: u32 = 256;
 
 /// A message that is ready to compute.
 pub struct Job {

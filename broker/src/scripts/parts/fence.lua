@@ -25,7 +25,7 @@ local function flag_of(m, now, cancelled_key, any_cancelled)
   local _, _, _, _, expires, raw = header(m)
   if any_cancelled then
     local mark = redis.call('HGET', cancelled_key, batch_text(raw))
-    if mark == '*' then return 'c' end
+    if mark and string.find(mark, '^[*-]') then return 'c' end
     if mark and expires > now then return 's:' .. mark end
   end
   if expires <= now then return 'x' end

@@ -158,10 +158,17 @@ impl Run {
             End::Timeout => {
                 self.cancel().await?;
                 let patience = Instant::now() + AFTER_CANCEL;
-                if let End::Signal(code) = self.print_until(patience, signals).await? {
-                    return self.interrupted(code).await;
+                let batch = self.outcomes.batch();
+                match self.print_until(patience, signals).await? {
+                    End::Signal(code) => return self.interrupted(code).await,
+                    End::Timeout => say!(
+                        "gristmill: cancelled what had not started of the batch {batch}; what runs goes on, see \
+                         `gristmill results {batch}`"
+                    ),
+                    End::All | End::BadLine => {
+                        say!("gristmill: cancelled what had not started of the batch {batch}");
+                    }
                 }
-                say!("gristmill: cancelled what had not started of the batch {}", self.outcomes.batch());
             }
             End::All | End::BadLine => {}
         }
@@ -188,7 +195,10 @@ impl Run {
         let (batch, done) = (self.outcomes.batch(), self.printer.printed());
         match self.cancel().await {
             Ok(()) => {
-                say!("gristmill: interrupted after {done} results; cancelled what had not started of the batch {batch}")
+                say!(
+                    "gristmill: interrupted after {done} results; what runs goes on, cancelled what had not started of \
+                     the batch {batch}"
+                );
             }
             Err(_) => say!("gristmill: interrupted after {done} results; the batch {batch} could not be cancelled"),
         }
