@@ -21,7 +21,7 @@ use super::{doorbell, drain, fetch, lease, panics, steps, watch};
 use crate::clock;
 use crate::config::WorkerConfig;
 use crate::roles::{ConsumerStart, EXIT_BUG, EXIT_OK, EXIT_REDIS};
-use crate::slot::{Leaving, SlotRef, Slots};
+use crate::slot::{Begin, Leaving, SlotRef, Slots};
 
 const BEFORE_RECYCLING: Duration = Duration::from_secs(1);
 const REACH_PAUSE: Duration = Duration::from_millis(500);
@@ -94,6 +94,14 @@ impl Io {
     /// Redis's clock, epoch ms.
     pub fn redis_now_ms(&self) -> u64 {
         clock::epoch_ms().saturating_add_signed(self.clock_ahead_ms.get())
+    }
+
+    /// Redis refuses again and again how a message ended, and would for ever: the message counts this as a
+    /// crash, so that it is a dead letter in the end.
+    pub fn blame(&self, what: &Begin, why: &str) -> ! {
+        tracing::error!(consumer = %self.consumer, task = %what.task, "the end of a message cannot be settled: {why}");
+        self.slot.blame(what, why);
+        std::process::abort()
     }
 
     /// Ends this process and everything that a kernel started, now. Whatever is in flight, the agent

@@ -10,10 +10,11 @@ use gristmill_shared::{KernelName, events};
 
 use super::ending;
 use super::handover::Glance;
+use super::inflight::Fate;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
 use super::{books, fetch, release, upload};
-use crate::slot::Leaving;
+use crate::slot::{Begin, Leaving};
 
 /// How often the parked lists are looked at.
 const PARKED_EVERY: Duration = Duration::from_secs(5);
@@ -180,7 +181,9 @@ impl Steps<'_> {
         let io = self.io;
         let take = {
             let inflight = io.inflight.borrow();
-            ending::fitting(inflight.head(inflight.over_at_head()))
+            // After a refusal one by one: only what is at fault stays at the head.
+            let most = if self.refusals > 0 { 1 } else { inflight.over_at_head() };
+            ending::fitting(inflight.head(most))
         };
         upload::upload(io, take).await;
         let planned = {
@@ -212,7 +215,10 @@ impl Steps<'_> {
                 books::log_settled(io, take, &notes);
                 self.answered(claim, take, None, asked);
             }
-            Err(error) => self.refused(&error).await,
+            Err(error) => {
+                self.blame(&error);
+                self.refused(&error).await;
+            }
         }
     }
 
@@ -295,6 +301,20 @@ impl Steps<'_> {
         }
         tracing::error!(consumer = %self.io.consumer, "a call was refused and is tried again: {error}");
         tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// After too many refusals that are about the message itself, the head is charged with a crash.
+    fn blame(&self, error: &BrokerError) {
+        let about_it = matches!(error, BrokerError::Refused { .. } | BrokerError::Codec(_));
+        let inflight = self.io.inflight.borrow();
+        if self.refusals < REFUSALS_MAX || !about_it {
+            return;
+        }
+        if let Some(held) = inflight.at(0) {
+            let kernel = if let Fate::Run { place, .. } = held.fate { place } else { u32::MAX };
+            let (position, task) = (inflight.base(), held.message.task(0));
+            self.io.blame(&Begin { position, item: 0, task, kernel, time_limit: None }, &error.to_string());
+        }
     }
 
     async fn leave(&mut self) {

@@ -165,6 +165,19 @@ impl Slot {
         self.state.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
+    /// The I/O thread blames a task, whatever compute does: as if the process died under it.
+    pub fn blame(&self, what: &Begin, why: &str) {
+        let (high, low) = halves(what.task.batch);
+        self.batch[0].store(high, Relaxed);
+        self.batch[1].store(low, Relaxed);
+        self.index.store(what.task.index, Relaxed);
+        self.kernel.store(what.kernel, Relaxed);
+        self.deadline_ms.store(0, Relaxed);
+        self.progress.write(why);
+        // Compute neither begins nor finishes anything from here on: it expects another state.
+        self.state.store(pack(TAG_RUNNING, what.position, what.item), Release);
+    }
+
     /// Marks the consumer as leaving; the first reason stays.
     pub fn leave(&self, reason: Leaving) {
         // Whether another reason was there first does not matter to anybody.

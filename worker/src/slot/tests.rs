@@ -41,6 +41,19 @@ fn an_ended_task_stays_until_the_reset() {
 }
 
 #[test]
+fn a_blamed_task_stands_in_the_slot_whatever_compute_does() {
+    let slot = Slot::default();
+    assert!(slot.begin(&begin(7, 2)));
+    let blamed = begin(3, 1);
+    slot.blame(&blamed, "refused");
+    assert!(!slot.finish(7, 2) && !slot.begin(&begin(8, 0)));
+    let snapshot = slot.snapshot();
+    let task = snapshot.task.unwrap();
+    assert_eq!((task.position, task.item, task.task, task.deadline_ms), (3, 1, blamed.task, None));
+    assert_eq!((snapshot.ended, snapshot.progress.as_deref()), (false, Some("refused")));
+}
+
+#[test]
 fn the_first_reason_to_leave_stays() {
     let slot = Slot::default();
     slot.leave(Leaving::TimeLimit);
