@@ -9,6 +9,7 @@ use gristmill_shared::defaults::{CALL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, MESSAGE_T
 use gristmill_shared::kernel::Retry;
 use gristmill_shared::{Failure, Keys, Message, Outcome, OutcomeKind, TaskId};
 
+use super::handover::FAILURES_PER_MESSAGE_MAX;
 use super::inflight::{End, Fate, Held};
 
 /// What a call may weigh, with room for headers and keys.
@@ -64,8 +65,9 @@ pub fn fitting<'a>(over: impl Iterator<Item = &'a Held>) -> usize {
 
 /// Roughly what the end of a message adds to a call.
 fn weight(held: &Held) -> usize {
-    let bad = held.ends.iter().flatten().filter(|end| matches!(end, End::Attempt(..) | End::Final(..))).count();
-    let values = held.ends.iter().flatten().map(|end| match end {
+    let ends = || held.ends.iter().take(kept(held)).flatten();
+    let bad = ends().filter(|end| matches!(end, End::Attempt(..) | End::Final(..))).count();
+    let values = ends().map(|end| match end {
         End::Value(value) => value.len() + 6,
         End::Uploaded(_) => 200,
         End::Attempt(_, error) => 2 * error.message.len().min(text_limit(bad)) + 2 * LETTER_BYTES,
@@ -117,11 +119,17 @@ impl<J: FnMut() -> f64> Writer<J> {
             return Ok(());
         }
         let bad = held.ends.iter().flatten().filter(|end| matches!(end, End::Attempt(..) | End::Final(..))).count();
-        for (item, end) in held.ends.iter().enumerate() {
+        let kept = kept(held);
+        for (item, end) in held.ends.iter().enumerate().take(kept) {
             match end {
                 Some(end) => self.item(held, item as u32, end, text_limit(bad))?,
                 None => return Err(CodecError::Malformed("a message is settled before its items have ended")),
             }
+        }
+        if kept < held.ends.len() {
+            self.open = 0;
+            let message = rest(held, kept as u32)?;
+            self.ending.replacements.push(Replacement { message, to: Destination::Front });
         }
         Ok(())
     }
@@ -211,6 +219,26 @@ impl<J: FnMut() -> f64> Writer<J> {
         self.ending.runs.push(run);
         self.open = bytes;
     }
+}
+
+/// How many items of a message this call records. A message that fails as a whole becomes many dead
+/// letters: those behind the first go back, and fail again in a call of their own.
+fn kept(held: &Held) -> usize {
+    let dies = |end: &Option<End>| matches!(end, Some(End::Final(kind, _)) if kind.is_dead_letter());
+    let whole = held.ends.iter().all(dies);
+    if whole { held.ends.len().min(FAILURES_PER_MESSAGE_MAX as usize) } else { held.ends.len() }
+}
+
+/// The message of the items from `from` on.
+fn rest(held: &Held, from: u32) -> Result<Message, CodecError> {
+    let count = held.message.header.count;
+    if let Fate::Run { body, .. } = &held.fate {
+        return held.message.slice(body, from..count);
+    }
+    let mut message = held.message.clone();
+    message.header.first += u64::from(from);
+    message.header.count = count - from;
+    Ok(message)
 }
 
 /// The message of one item alone.

@@ -136,3 +136,18 @@ fn many_long_texts_are_cut() {
         settlement.ending.dead.iter().filter_map(|d| d.epitaph.failure.as_ref()).map(|f| f.message.len()).sum();
     assert!(texts <= TEXTS_BYTES_MAX, "{texts}");
 }
+
+#[test]
+fn a_large_message_that_nobody_can_read_ends_in_pieces() {
+    let mut message = message(100, 1_000);
+    message.body = vec![0xc1; 50_000];
+    let mut held = Held::new(1, message, Fate::Unreadable, 50_100);
+    held.end_all(&End::Final(OutcomeKind::Failed, "the message cannot be read".into()));
+    assert!(weight(&held) < BYTES_MAX / 2, "{}", weight(&held));
+    let (settlement, _) = settle(&[held]);
+    assert_eq!((settlement.ending.dead.len(), settlement.ending.runs.len()), (256, 256));
+    let [Replacement { message, to: Destination::Front }] = &settlement.ending.replacements[..] else {
+        panic!("one rest, to the front")
+    };
+    assert_eq!((message.header.first, message.header.count, message.body.len()), (356, 744, 50_000));
+}
