@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait::DEADLINE;
+use crate::wait::{DEADLINE, Patience};
 
 /// Lines that a panic shows.
 const SHOWN: usize = 60;
@@ -122,17 +122,18 @@ impl Log {
     }
 
     fn look<T>(&self, mark: usize, within: Duration, find: impl Fn(&[Line]) -> Option<T>) -> Option<T> {
-        let until = Instant::now() + within;
+        let mut patience = Patience::new(within);
         let mut state = lock(&self.shared);
         loop {
             if let Some(found) = find(state.lines.get(mark..).unwrap_or_default()) {
                 return Some(found);
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || state.ended {
+            if patience.is_over() || state.ended {
                 return None;
             }
-            state = self.shared.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.shared.changed.wait_timeout(state, patience.step());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            patience.tick();
         }
     }
 

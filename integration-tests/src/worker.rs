@@ -141,14 +141,16 @@ impl WorkerProcess {
         found.unwrap_or_else(|| panic!("no living consumer {id}; the log's end:\n{}", self.log.tail())).0
     }
 
-    /// The living agent.
+    /// The agent, if one lives now.
+    pub fn agent_now(&self) -> Option<Process> {
+        let forked = self.log.all(|line| line.event() == events::CHILD_FORKED && line.text("role") == "agent");
+        let pid = forked.last()?.number("pid")?;
+        self.supervisor.children().into_iter().find(|process| i64::from(process.pid) == pid)
+    }
+
+    /// The agent. If it has died, its successor.
     pub fn agent(&self) -> Process {
-        let look = || {
-            let forked = self.log.all(|line| line.event() == events::CHILD_FORKED && line.text("role") == "agent");
-            let pid = forked.last()?.number("pid")?;
-            self.supervisor.children().into_iter().find(|process| i64::from(process.pid) == pid)
-        };
-        wait::eventually("an agent", look)
+        wait::eventually("an agent", || self.agent_now())
     }
 
     /// Supervisor, agent, consumers, and whatever they have started.
