@@ -63,9 +63,9 @@ pub enum Enqueued {
         /// The missing key.
         key: String,
     },
-    /// The lane is at its depth limit.
+    /// The lane, or for what is due later the scheduled set, is at its depth limit.
     QueueFull {
-        /// Messages in the lane.
+        /// Messages in it.
         depth: u64,
         /// Its limit.
         limit: u64,

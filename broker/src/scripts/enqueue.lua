@@ -43,10 +43,12 @@ if single == '1' and (added ~= 1 or not seal or seq ~= 0) then return { 'BAD', '
 for i = FIRST_BLOB, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return { 'BLOB_GONE', KEYS[i] } end
 end
-local depth, limit = q.waiting[lane], tonumber(redis.call('HGET', q.hash, 'depth_limit') or depth_limit)
+local now = now_ms()
+-- What is not due yet has no lane: the scheduled messages of all lanes share one limit.
+local later = due and due > now
+local depth, limit = later and q.later or q.waiting[lane], tonumber(redis.call('HGET', q.hash, 'depth_limit') or depth_limit)
 if #messages > 0 and depth + #messages > limit then return { 'FULL', depth, limit } end
 
-local now = now_ms()
 if not state then
   redis.call('HSET', batch_key, 'kernel', ARGV[6], 'queue', q.name, 'created_at_ms', int(now), 'result_ttl_ms', int(ttl),
     'single', single)
@@ -65,7 +67,7 @@ for i = FIRST_BLOB, #KEYS do
   if redis.call('PTTL', KEYS[i]) < blob_ttl then redis.call('PEXPIRE', KEYS[i], int(blob_ttl)) end
 end
 if #messages > 0 then
-  if due and due > now then
+  if later then
     for _, m in ipairs(messages) do redis.call('ZADD', q.scheduled, int(due), m) end
     count_tasks(q, 'scheduled_tasks', added)
   else

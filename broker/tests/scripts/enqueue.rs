@@ -169,6 +169,27 @@ async fn a_full_lane_refuses_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_full_scheduled_set_refuses_and_nothing_is_written() {
+    let (mut b, mut feeder) = (Bench::start().await, feeder());
+    let hash = b.keys().queue(&queue("a"));
+    b.ask::<()>(&["HSET", &hash, "depth_limit", "3"]).await;
+    let (due_at_ms, batch) = (Some(b.now().await + 60_000), feeder.batch);
+    let any = message(batch, "a", Lane::Normal, 0, 1);
+    let (two, more) = (feeder.messages(&[1, 1]), feeder.messages(&[1, 1]));
+    let schedule = |seq, messages| Enqueue { seq, seal: false, due_at_ms, ..first_call(&any, messages) };
+    assert_eq!(b.try_enqueue(&schedule(0, &two)).await.unwrap(), Enqueued::Done { next_seq: 1 });
+    let before = b.snapshot().await;
+    assert_eq!(b.try_enqueue(&schedule(1, &more)).await.unwrap(), Enqueued::QueueFull { depth: 2, limit: 3 });
+    assert_eq!(b.snapshot().await, before);
+    assert_eq!(b.try_enqueue(&schedule(1, &more[..1])).await.unwrap(), Enqueued::Done { next_seq: 2 });
+    b.fill("a", Lane::Normal, &[1, 1, 1]).await;
+    assert_eq!(b.counters("a").await, [3, 0, 3, 0, 0], "a full scheduled set leaves the lanes open");
+    let past = Enqueue { due_at_ms: Some(1), ..schedule(2, &more[1..]) };
+    assert_eq!(b.try_enqueue(&past).await.unwrap(), Enqueued::QueueFull { depth: 3, limit: 3 }, "due is now");
+    b.audit().await;
+}
+
+#[tokio::test]
 async fn a_blob_outlives_the_messages_that_name_it() {
     let mut b = Bench::start().await;
     let message = message(BatchId::new(), "a", Lane::Normal, 0, 1);

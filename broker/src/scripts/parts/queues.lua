@@ -13,7 +13,7 @@ local function read_queues(k, a)
     redis.call('HLEN', q.hash)
     redis.call('LLEN', q.bell)
     q.waiting = { redis.call('LLEN', q.lanes[1]), redis.call('LLEN', q.lanes[2]), redis.call('LLEN', q.lanes[3]) }
-    redis.call('ZCARD', q.scheduled)
+    q.later = redis.call('ZCARD', q.scheduled)
     redis.call('ZCARD', q.dead)
     redis.call('HLEN', q.records)
     queues[i] = q
