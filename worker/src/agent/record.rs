@@ -116,7 +116,7 @@ fn consumer(slot: &SlotSnapshot, kernels: &Kernels) -> String {
     match &slot.task {
         Some(task) => {
             let kernel = kernels.iter().nth(task.kernel as usize).map_or("?", |kernel| kernel.name);
-            let (state, at) = (if slot.ended { "ending" } else { "running" }, time(task.started_at_ms));
+            let (state, at) = (if slot.ended.is_some() { "ending" } else { "running" }, time(task.started_at_ms));
             line += &format!(" {state} task={} kernel={kernel} started_at={at} run_ms={}", task.task, task.run_ms);
         }
         None if slot.joined => line += " idle",

@@ -13,7 +13,7 @@ use super::inflight::{End, Fate};
 use super::io::{Io, Mode};
 use super::lease::STOP_GRACE;
 use super::{fetch, prepare};
-use crate::slot::Leaving;
+use crate::slot::{EndedFor, Leaving};
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -77,7 +77,9 @@ fn enforce(io: &Io, running: &Running, stopping: &mut Option<(u64, u32, Instant)
     } else {
         *stopping = None;
     }
-    if io.drain_by.get().is_some_and(|by| by <= Instant::now()) && io.slot.end(running.position, running.item) {
+    if io.drain_by.get().is_some_and(|by| by <= Instant::now())
+        && io.slot.end(running.position, running.item, EndedFor::Order)
+    {
         let returned = Some(Cut { serial: running.serial, item: running.item });
         end(io, Mode::Ending { why: Leaving::Drain, returned });
     }
@@ -93,7 +95,8 @@ fn time_limit(io: &Io, serial: u64) -> Option<Duration> {
 
 /// Ends the running task, if it has not just ended by itself.
 fn settle_as(io: &Io, running: &Running, why: Leaving, outcome: End) {
-    if !io.slot.end(running.position, running.item) {
+    let charged = if why == Leaving::TimeLimit { EndedFor::Limit } else { EndedFor::Order };
+    if !io.slot.end(running.position, running.item, charged) {
         return;
     }
     if let Some(held) = io.inflight.borrow_mut().by_serial(running.serial) {

@@ -21,7 +21,8 @@ pub use leaving::Leaving;
 pub use shared::{Board, Slots};
 
 const TAG_RUNNING: u64 = 1;
-const TAG_ENDED: u64 = 2;
+const TAG_LIMIT: u64 = 2;
+const TAG_ORDERED: u64 = 3;
 const TAG_BITS: u32 = 2;
 const ITEM_BITS: u32 = 14;
 const POSITION_BITS: u32 = 64 - TAG_BITS - ITEM_BITS;
@@ -41,6 +42,15 @@ pub struct Begin {
     pub kernel: u32,
     /// Its time limit. The supervisor kills only when that has passed by 2 s more.
     pub time_limit: Option<Duration>,
+}
+
+/// Why the I/O thread (or the supervisor) has ended a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedFor {
+    /// A limit has passed: the task is charged.
+    Limit,
+    /// We wanted it, for a cancel or a drain: nobody is charged, also if what follows does not succeed.
+    Order,
 }
 
 /// Counters of a place; they go on counting under its next consumer.
@@ -108,8 +118,8 @@ pub struct SlotSnapshot {
     pub consumer: ConsumerId,
     /// The task in it, running or ended.
     pub task: Option<SlotTask>,
-    /// Whether the I/O thread (or the supervisor) has ended that task.
-    pub ended: bool,
+    /// Why the I/O thread (or the supervisor) has ended that task, if one of them has.
+    pub ended: Option<EndedFor>,
     /// Why the consumer leaves.
     pub leaving: Leaving,
     /// Whether it has claimed once.
@@ -160,8 +170,12 @@ impl Slot {
     }
 
     /// The I/O thread ends the task. False: compute finished it first.
-    pub fn end(&self, position: u64, item: u32) -> bool {
-        let (from, to) = (pack(TAG_RUNNING, position, item), pack(TAG_ENDED, position, item));
+    pub fn end(&self, position: u64, item: u32, why: EndedFor) -> bool {
+        let tag = match why {
+            EndedFor::Limit => TAG_LIMIT,
+            EndedFor::Order => TAG_ORDERED,
+        };
+        let (from, to) = (pack(TAG_RUNNING, position, item), pack(tag, position, item));
         self.state.compare_exchange(from, to, AcqRel, Acquire).is_ok()
     }
 
@@ -247,7 +261,11 @@ impl Slot {
             consumer: self.consumer(),
             progress: task.and_then(|_| self.progress.read()),
             task,
-            ended: tag == TAG_ENDED,
+            ended: match tag {
+                TAG_LIMIT => Some(EndedFor::Limit),
+                TAG_ORDERED => Some(EndedFor::Order),
+                _ => None,
+            },
             leaving: self.leaving(),
             joined: self.joined(),
             peak_rss_bytes: self.peak_rss_bytes.load(Relaxed),

@@ -7,7 +7,7 @@ fn begin(position: u64, item: u32) -> Begin {
 #[test]
 fn the_state_word_holds_the_largest_values() {
     let (position, item) = ((1 << POSITION_BITS) - 1, 4_095);
-    assert_eq!(unpack(pack(TAG_ENDED, position, item)), (TAG_ENDED, position, item));
+    assert_eq!(unpack(pack(TAG_ORDERED, position, item)), (TAG_ORDERED, position, item));
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_finished_task_leaves_nothing() {
     assert!(slot.begin(&begin(7, 2)));
     assert_eq!(slot.snapshot().task.map(|task| (task.position, task.item)), Some((7, 2)));
     assert!(slot.finish(7, 2));
-    assert!(!slot.end(7, 2), "too late");
+    assert!(!slot.end(7, 2, EndedFor::Order), "too late");
     assert_eq!(slot.snapshot().task, None);
 }
 
@@ -25,13 +25,13 @@ fn an_ended_task_stays_until_the_reset() {
     let slot = Slot::default();
     let task = begin(7, 2);
     assert!(slot.begin(&task));
-    assert!(!slot.end(7, 1), "another item");
-    assert!(slot.end(7, 2));
+    assert!(!slot.end(7, 1, EndedFor::Order), "another item");
+    assert!(slot.end(7, 2, EndedFor::Order));
     assert!(!slot.finish(7, 2), "the I/O thread won");
     assert!(!slot.begin(&begin(8, 0)), "nothing starts behind it");
     let snapshot = slot.snapshot();
     let found = snapshot.task.unwrap();
-    assert!(snapshot.ended);
+    assert_eq!(snapshot.ended, Some(EndedFor::Order));
     assert_eq!((found.position, found.item, found.task, found.kernel), (7, 2, task.task, 3));
     assert!(found.deadline_ms.is_some());
     let consumer = ConsumerId::new();
@@ -50,7 +50,7 @@ fn a_blamed_task_stands_in_the_slot_whatever_compute_does() {
     let snapshot = slot.snapshot();
     let task = snapshot.task.unwrap();
     assert_eq!((task.position, task.item, task.task, task.deadline_ms), (3, 1, blamed.task, None));
-    assert_eq!((snapshot.ended, snapshot.progress.as_deref()), (false, Some("refused")));
+    assert_eq!((snapshot.ended, snapshot.progress.as_deref()), (None, Some("refused")));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use gristmill_shared::{Certificate, DeathCause};
 use nix::sys::signal::Signal;
 
 use crate::process::Reaped;
-use crate::slot::{Leaving, SlotSnapshot};
+use crate::slot::{EndedFor, Leaving, SlotSnapshot};
 
 /// All that is known when a consumer is found dead.
 #[derive(Debug, Clone)]
@@ -24,7 +24,8 @@ pub(super) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Whether we wanted the death: nobody is to be blamed.
     pub(super) fn ordered(&self) -> bool {
-        self.slot.leaving != Leaving::None && !self.overran
+        let wanted = self.slot.leaving != Leaving::None || self.slot.ended == Some(EndedFor::Order);
+        wanted && !self.overran
     }
 
     /// Crash, loss, limit or ordered.
@@ -64,7 +65,8 @@ impl Evidence<'_> {
     /// The I/O thread ended the task because its limit had passed, but died before it had settled that.
     fn ended_by_time_limit(&self) -> bool {
         let limit_passed = |deadline_ms| crate::clock::monotonic_ms() >= deadline_ms;
-        self.slot.ended && self.slot.task.and_then(|task| task.deadline_ms).is_some_and(limit_passed)
+        let ended = self.slot.ended == Some(EndedFor::Limit);
+        ended && self.slot.task.and_then(|task| task.deadline_ms).is_some_and(limit_passed)
     }
 
     fn summary(&self) -> String {
@@ -170,8 +172,11 @@ mod tests {
     #[test]
     fn a_limit_that_was_not_settled_in_time_is_a_limit() {
         let mut ended = slot(true, Leaving::None);
-        ended.ended = true;
+        ended.ended = Some(EndedFor::Limit);
         assert_eq!(certificate(libc::SIGKILL, &ended, false, false).cause, DeathCause::TimeLimit);
+        // Ended for a cancel or a drain, and the limit has passed since.
+        ended.ended = Some(EndedFor::Order);
+        assert_eq!(certificate(libc::SIGKILL, &ended, false, false).cause, DeathCause::Ordered);
     }
 
     #[test]

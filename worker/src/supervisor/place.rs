@@ -16,7 +16,7 @@ use crate::config::WorkerConfig;
 use crate::consumer;
 use crate::process::Reaped;
 use crate::roles::ConsumerStart;
-use crate::slot::{Leaving, SlotRef, SlotSnapshot, Slots};
+use crate::slot::{EndedFor, Leaving, SlotRef, SlotSnapshot, Slots};
 
 /// The I/O thread has this much longer than a limit to act on it, before the supervisor does.
 const OVERRUN: Duration = Duration::from_secs(2);
@@ -86,13 +86,15 @@ impl Place {
     pub(super) fn enforce_limit(&mut self) {
         let Some(child) = self.child.as_ref().filter(|_| !self.overran) else { return };
         let snapshot = self.slot.snapshot();
-        let Some(task) = snapshot.task.filter(|_| snapshot.leaving == Leaving::None) else { return };
+        // Whoever leaves, or has ended its task for another reason, is settling that.
+        let ordered = snapshot.leaving != Leaving::None || snapshot.ended == Some(EndedFor::Order);
+        let Some(task) = snapshot.task.filter(|_| !ordered) else { return };
         let latest = task.deadline_ms.map(|deadline| deadline + OVERRUN.as_millis() as u64);
         if latest.is_none_or(|latest| clock::monotonic_ms() < latest) {
             return;
         }
         // From here on compute cannot finish the task: it either has, or is judged as timed out.
-        if snapshot.ended || self.slot.end(task.position, task.item) {
+        if snapshot.ended.is_some() || self.slot.end(task.position, task.item, EndedFor::Limit) {
             self.overran = true;
             tracing::warn!(
                 event = events::LIMIT_ENFORCED,
@@ -129,7 +131,8 @@ impl Place {
 /// Whether a death by SIGKILL is to be explained by the out-of-memory killer: not where we sent it.
 pub(super) fn out_of_memory(place: &Place, reaped: &Reaped, watch: &mut OomWatch) -> bool {
     use std::os::unix::process::ExitStatusExt;
-    let ours = place.overran || place.slot.leaving() != Leaving::None;
+    let slot = place.slot.snapshot();
+    let ours = place.overran || slot.leaving != Leaving::None || slot.ended == Some(EndedFor::Order);
     reaped.status.signal() == Some(libc::SIGKILL) && !ours && watch.charge()
 }
 
