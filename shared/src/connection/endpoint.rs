@@ -168,13 +168,27 @@ fn decoded(text: &str) -> Result<String, &'static str> {
 /// Hides what may be a password in a URL that could not be read.
 fn redacted(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").map_or(("", url), |(scheme, rest)| (scheme, rest));
-    let rest = rest.rsplit_once('@').map_or(rest.to_owned(), |(_, rest)| format!("***@{rest}"));
-    let rest = match rest.split_once("pass=") {
-        Some((before, _)) => format!("{before}pass=***"),
-        None => rest,
-    };
     let separator = if url.contains("://") { "://" } else { "" };
-    format!("{scheme}{separator}{rest}")
+    // Parameters first: a password may stand in them, and an '@' in the password.
+    let (rest, parameters) = match rest.find(['?', '#', '&']) {
+        Some(at) => (&rest[..at], format!("{}***", &rest[at..=at])),
+        None => (rest, String::new()),
+    };
+    let (login, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
+    format!("{scheme}{separator}{login}{}{parameters}", without_password(rest))
+}
+
+/// A password may stand where a port belongs if its '@' was forgotten, and it may hold a '/'.
+fn without_password(rest: &str) -> String {
+    let address = if rest.starts_with('[') { rest.find(']').unwrap_or(0) } else { 0 };
+    let Some(colon) = rest[address..].find(':').map(|at| address + at) else { return rest.to_owned() };
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let path = rest.get(authority + 1..).unwrap_or_default().trim_end_matches('/');
+    if colon > authority || (is_number(&rest[colon + 1..authority]) && is_number(path)) {
+        return rest.to_owned();
+    }
+    format!("{}:***", &rest[..colon])
 }
 
 impl FromStr for Endpoint {

@@ -47,12 +47,31 @@ fn what_cannot_be_read_is_named_without_the_password() {
         ("redis+unix://relative", "absolute path"),
         ("redis+unix:///s?pass=secret&x=1", "may only be"),
         ("secret@host", "it has no scheme"),
+        ("redis://:secret", "the host is missing"),
+        ("redis://anna:secret/more", "1 to 65535"),
+        ("redis://anna:my/secret", "1 to 65535"),
+        ("redis://anna:12/secret", "must be a number"),
+        ("anna:secret", "it has no scheme"),
+        ("redis://:a@b:secret", "1 to 65535"),
+        ("redis://host?password=secret", "parameters"),
+        ("redis://host?password=a@secret", ""),
+        ("redis://host#secret", "parameters"),
+        ("redis+unix:///s?pass=%zz@secret", "encoded byte"),
+        ("redis+unix:///s?token=secret", "may only be"),
     ];
     for (url, why) in cases {
         let text = Endpoint::parse(url).unwrap_err().to_string();
         assert!(text.contains(why), "{url}: {text}");
         assert!(!text.contains("secret") && !text.contains('\n'), "{url}: {text}");
     }
+}
+
+#[test]
+fn what_is_no_secret_is_shown() {
+    let text = |url: &str| Endpoint::parse(url).unwrap_err().to_string();
+    assert!(text("redis://host:99999/1").contains("redis://host:99999/1"));
+    assert!(text("redis://[::1]:0").contains("redis://[::1]:0"));
+    assert!(text("redis+unix:///run/a:b?x=1").contains("redis+unix:///run/a:b?***"));
 }
 
 #[test]
