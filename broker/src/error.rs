@@ -38,9 +38,7 @@ impl BrokerError {
     /// The connection is broken or in doubt: drop it, and repeat the identical call on a new one.
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Redis(error) => {
-                error.is_io_error() || error.is_connection_dropped() || error.kind() == ErrorKind::Parse
-            }
+            Self::Redis(error) => error.is_io_error() || error.is_connection_dropped() || is_garbled(error),
             _ => false,
         }
     }
@@ -83,6 +81,12 @@ impl From<RedisError> for BrokerError {
     }
 }
 
+/// Whether the bytes of an answer broke the rules of the protocol. The Redis crate gives the same kind to an answer
+/// in a shape that nobody expected (a foreign hand in a key), which the next connection would not cure.
+fn is_garbled(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error at "))
+}
+
 /// Of the errors of a pipeline, the first: together they have neither code nor words for people.
 fn alone(error: RedisError) -> RedisError {
     if error.code().is_some() {
@@ -90,4 +94,26 @@ fn alone(error: RedisError) -> RedisError {
     }
     let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, first)| first.clone()));
     first.map_or(error, RedisError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bytes_against_the_protocol_are_a_lost_connection() {
+        let garbled = BrokerError::from(redis::parse_redis_value(b"?what\r\n").unwrap_err());
+        assert!(garbled.is_connection() && garbled.is_retryable() && garbled.wants_new_connection(), "{garbled}");
+        let shapes = [
+            redis::from_redis_value::<u64>(redis::Value::Nil).map(drop),
+            redis::from_redis_value::<u64>(redis::Value::BulkString(b"no number".to_vec())).map(drop),
+            redis::from_redis_value::<String>(redis::Value::BulkString(vec![0xff])).map(drop),
+            redis::from_redis_value::<(u64, u64)>(redis::Value::Array(vec![])).map(drop),
+        ];
+        for shape in shapes {
+            let unexpected = BrokerError::from(RedisError::from(shape.unwrap_err()));
+            assert!(!unexpected.is_connection() && !unexpected.is_retryable(), "{unexpected}");
+            assert!(!unexpected.wants_new_connection());
+        }
+    }
 }
