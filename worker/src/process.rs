@@ -19,7 +19,8 @@ use nix::unistd::{ForkResult, Pid};
 use crate::roles::EXIT_BUG;
 use crate::slot::{Board, Slot, Slots};
 
-/// Sent to a child when the supervisor dies (PR_SET_PDEATHSIG); its handler kills the child's group.
+/// Sent to a child when the supervisor dies (PR_SET_PDEATHSIG); a second later the child's group is killed.
+/// Until then it may give back what it holds: it also sees the end of its control pipe.
 pub(crate) const SUPERVISOR_DIED: Signal = Signal::SIGUSR2;
 
 /// Why no child could be forked.
@@ -95,6 +96,13 @@ pub(crate) fn leave(code: u8) -> ! {
 
 extern "C" fn ignore(_: libc::c_int) {}
 
+const ORPHAN_SECONDS: libc::c_uint = 1;
+
+extern "C" fn arm_alarm(_: libc::c_int) {
+    // SAFETY: alarm is async-signal-safe and has no precondition.
+    unsafe { libc::alarm(ORPHAN_SECONDS) };
+}
+
 extern "C" fn kill_own_group(_: libc::c_int) {
     // SAFETY: kill is async-signal-safe; 0 means the caller's own process group.
     unsafe { libc::kill(0, libc::SIGKILL) };
@@ -108,9 +116,10 @@ pub(crate) fn install_child_handlers() -> nix::Result<()> {
     for (signal, function) in [
         (Signal::SIGINT, ignore as extern "C" fn(libc::c_int)),
         (Signal::SIGTERM, ignore),
-        (SUPERVISOR_DIED, kill_own_group),
+        (SUPERVISOR_DIED, arm_alarm),
+        (Signal::SIGALRM, kill_own_group),
     ] {
-        // SAFETY: both functions are async-signal-safe: one does nothing, the other calls kill.
+        // SAFETY: all are async-signal-safe: one does nothing, the others call alarm and kill.
         unsafe { sigaction(signal, &handler(function)) }?;
     }
     Ok(())

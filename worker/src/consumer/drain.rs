@@ -31,6 +31,7 @@ pub async fn listen(io: Rc<Io>, control: OwnedFd) {
             tokio::task::spawn_local(async move { leave_by(&io, grace, Leaving::Drain).await });
         }
     }
+    io.orphaned.set(true);
     drain(&io, ORPHAN_GRACE);
     leave_by(&io, ORPHAN_GRACE, Leaving::Orphaned).await;
 }

@@ -82,6 +82,8 @@ pub struct Io {
     pub live: Cell<u32>,
     /// Redis's clock minus ours, ms.
     pub clock_ahead_ms: Cell<i64>,
+    /// The supervisor is gone, and nobody else ends what kernels have started.
+    pub orphaned: Cell<bool>,
     /// Tasks that still run when this has passed go back.
     pub drain_by: Cell<Option<Instant>>,
     /// The message whose arguments are being fetched.
@@ -176,6 +178,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         cancel_epoch: Cell::new(0),
         live: Cell::new(config.consumers as u32),
         clock_ahead_ms: Cell::new(0),
+        orphaned: Cell::new(false),
         drain_by: Cell::new(None),
         fetching: Cell::new(None),
         fetch_set: Notify::new(),

@@ -329,6 +329,11 @@ impl Steps<'_> {
                 tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, why = why.as_str(), "consumer left");
                 io.end_process()
             }
+            _ if io.orphaned.get() => {
+                io.slot.leave(Leaving::Orphaned);
+                tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, why = "orphaned", "consumer left");
+                io.end_process()
+            }
             _ => io.slot.leave(Leaving::Drain),
         }
         tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, "consumer left");

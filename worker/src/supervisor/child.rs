@@ -109,7 +109,10 @@ impl Nursery {
             // It died before it could be told to.
             process::leave(EXIT_BUG);
         }
-        self.mask.thread_set_mask()?;
+        let mut mask = self.mask;
+        mask.remove(SUPERVISOR_DIED);
+        mask.remove(Signal::SIGALRM);
+        mask.thread_set_mask()?;
         self.own.close_others(pipes)?;
         redirect_standard()?;
         if role == Role::Consumer {

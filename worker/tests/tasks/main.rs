@@ -306,7 +306,7 @@ async fn a_restart_of_redis_loses_nothing() {
 async fn nobody_survives_the_supervisor_and_nothing_is_lost() {
     let mut rig = Rig::without_worker().await;
     rig.start_worker(2, &["--lease", "2s"]);
-    let batch = rig.submit(&Submit::to("sleep"), &[1.0; 4]).await;
+    let batch = rig.submit(&Submit::to("sleep"), &[2.0; 4]).await;
     rig.running(2).await;
     let children = rig.children();
     assert_eq!(children.len(), 3);
@@ -317,6 +317,11 @@ async fn nobody_survives_the_supervisor_and_nothing_is_lost() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     rig.worker.take().unwrap().wait().unwrap();
+    // They gave back what they held: nobody has to wait for a lease to expire, and nothing is charged.
+    let stats = rig.stats().await;
+    assert_eq!((stats.ready_tasks, stats.running_tasks), (4, 0));
+    let leases: u64 = redis::cmd("ZCARD").arg(rig.broker.keys().leases()).query_async(&mut rig.conn).await.unwrap();
+    assert_eq!(leases, 0);
     rig.start_worker(2, &["--lease", "2s"]);
     let record = rig.finished(batch).await;
     assert_eq!(count(&record, OutcomeKind::Succeeded), 4);
