@@ -61,13 +61,20 @@ impl Client {
         Results { client: self.clone(), batch, stream: self.collector().stream(batch) }
     }
 
-    /// The results of a batch that are there, without waiting for more.
+    /// The results of a batch that are there, in the order of its tasks, without waiting for more.
     pub fn results_present(&self, batch: BatchId) -> Results {
         Results { client: self.clone(), batch, stream: self.collector().present(batch) }
     }
+
+    /// The result of one task of a batch if it is there, without waiting for it, and without reading others.
+    pub async fn result_present(&self, task: TaskId) -> Result<Option<Result<Vec<u8>, TaskError>>, ClientError> {
+        let stream = self.collector().present(task.batch).only(task.index);
+        let mut results = Results { client: self.clone(), batch: task.batch, stream };
+        Ok(results.next().await.transpose()?.map(|(_, result)| result))
+    }
 }
 
-/// The results of a batch, in the order in which its tasks ended. Each is MessagePack.
+/// The results of a batch as its tasks end, or those that are there in the order of its tasks. Each is MessagePack.
 pub struct Results {
     client: Client,
     batch: BatchId,

@@ -121,13 +121,18 @@ async fn results_that_the_caller_never_got_stay_for_others() {
     let batch = handle.leave().await.unwrap();
     assert_eq!(scene.stored(batch).await, TASKS);
     let mut results = scene.client.results_present(batch);
-    let mut seen = 0;
+    let mut seen = Vec::new();
     while let Some(item) = results.next().await {
         let (index, result) = item.unwrap();
         assert_eq!(result.unwrap(), [0xc0], "{index}");
-        seen += 1;
+        seen.push(index);
     }
-    assert_eq!(seen, TASKS);
+    assert_eq!(seen, Vec::from_iter(0..TASKS), "in the order of the tasks");
+    for index in [0, TASKS - 1] {
+        let result = scene.client.result_present(batch.task(index)).await.unwrap();
+        assert_eq!(result.unwrap().unwrap(), [0xc0]);
+    }
+    assert!(scene.client.result_present(batch.task(TASKS)).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ impl Collector {
         CollectorStream::new(self.reader.clone(), Some(self.hub.clone()), batch)
     }
 
-    /// The outcomes that are there, without waiting for more.
+    /// The outcomes that are there, in the order of the tasks, without waiting for more.
     pub fn present(&self, batch: BatchId) -> CollectorStream {
         CollectorStream::new(self.reader.clone(), None, batch)
     }

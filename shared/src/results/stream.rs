@@ -25,8 +25,8 @@ const PIECE_FIRST: usize = 8;
 /// Keys that expire send no word: who waits looks once in a while whether they are still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
-/// The outcomes of one batch in the order in which they were settled, each index once. Holds no more
-/// than a slice of them.
+/// The outcomes of one batch, each index once: in the order in which they were settled if it waits for more,
+/// else in the order of the indices. Holds no more than a slice of them.
 pub struct CollectorStream {
     reader: Reader,
     batch: BatchId,
@@ -46,6 +46,8 @@ pub struct CollectorStream {
     items: VecDeque<Item>,
     delivered: Intervals,
     forgettable: Option<Vec<Range<u64>>>,
+    /// Of all that was listed, only this index is wanted.
+    only: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +84,18 @@ impl CollectorStream {
             items: VecDeque::new(),
             delivered: Intervals::default(),
             forgettable: None,
+            only: None,
         }
     }
 
     pub(super) fn single(mut self) -> Self {
         self.must_be_single = true;
+        self
+    }
+
+    /// Delivers the outcome of this index and no other. Reads nothing but the run that holds it.
+    pub fn only(mut self, index: u64) -> Self {
+        self.only = Some(index);
         self
     }
 
@@ -116,7 +125,7 @@ impl CollectorStream {
             if let Some(delivery) = self.deliver().await {
                 return Some(delivery);
             }
-            let step = if !self.runs.is_empty() {
+            let step = if !self.runs.is_empty() && !self.must_list() {
                 self.read().await
             } else {
                 match self.state {
@@ -132,6 +141,11 @@ impl CollectorStream {
         }
     }
 
+    /// Without waiting, outcomes come in the order of their indices: all runs are listed before the first is read.
+    fn must_list(&self) -> bool {
+        self.hub.is_none() && matches!(self.state, State::Look)
+    }
+
     /// The next item that is here and was not delivered yet.
     async fn deliver(&mut self) -> Option<Result<(u64, Collected), ResultsError>> {
         loop {
@@ -143,7 +157,7 @@ impl CollectorStream {
                 }
                 Item::Outcome(index, _) | Item::Delivered(index) | Item::Unreadable(index, _) => *index,
             };
-            if self.delivered.contains(index) {
+            if self.delivered.contains(index) || self.only.is_some_and(|only| only != index) {
                 self.items.pop_front();
                 continue;
             }
@@ -208,10 +222,14 @@ impl CollectorStream {
         self.see_runs(&listed);
         self.state = match total {
             _ if listed.len() == SLICE => State::Look,
+            _ if self.only.is_some() && self.hub.is_none() => State::Ended,
             total if finished => State::Finished { total: total.unwrap_or_default() },
             _ if self.hub.is_some() => State::Wait { single: false },
             _ => State::Ended,
         };
+        if self.hub.is_none() && !self.must_list() {
+            self.runs.make_contiguous().sort_unstable_by_key(|run| run.first);
+        }
         Ok(())
     }
 
@@ -240,6 +258,7 @@ impl CollectorStream {
     fn see_runs(&mut self, listed: &[String]) {
         for text in listed {
             match Run::parse(text) {
+                Some(run) if self.only.is_some_and(|only| !run.indices().contains(&only)) => {}
                 Some(run) if run.indices().all(|index| self.delivered.contains(index)) => {}
                 Some(run) => self.runs.push_back(run),
                 None => tracing::warn!(batch = %self.batch, run = %text, "the list of runs holds what is no run"),

@@ -64,8 +64,8 @@ async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), 
 struct Printer {
     batch: BatchId,
     records: bool,
-    /// Whether every task will come: only then can those in order be printed before the end.
-    complete: bool,
+    /// Whether results come as tasks end; else they come in order already.
+    waits: bool,
     next: u64,
     early: BTreeMap<u64, Answer>,
     line: Vec<u8>,
@@ -74,15 +74,16 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(batch: BatchId, records: bool, complete: bool) -> Self {
-        Self { batch, records, complete, next: 0, early: BTreeMap::new(), line: Vec::new(), printed: 0, failed: 0 }
+    fn new(batch: BatchId, records: bool, waits: bool) -> Self {
+        Self { batch, records, waits, next: 0, early: BTreeMap::new(), line: Vec::new(), printed: 0, failed: 0 }
     }
 
     fn take(&mut self, index: u64, answer: Answer) -> Result<(), Exit> {
+        if !self.waits {
+            return self.print(index, &answer);
+        }
         self.early.insert(index, answer);
-        while self.complete
-            && let Some(answer) = self.early.remove(&self.next)
-        {
+        while let Some(answer) = self.early.remove(&self.next) {
             self.print(self.next, &answer)?;
             self.next += 1;
         }

@@ -63,7 +63,7 @@ async fn task_fields(client: &Client, task: TaskId, record: &BatchRecord) -> Res
         ("kernel", record.kernel.as_str().into()),
         ("queue", record.queue.as_str().into()),
     ]);
-    match outcome(client, task).await? {
+    match client.result_present(task).await? {
         Some(Ok(_)) => fields.extend(object([("state", "succeeded".into())])),
         Some(Err(TaskError::Ended(failure))) => fields.extend(object([
             ("state", failure.kind.to_string().into()),
@@ -75,19 +75,6 @@ async fn task_fields(client: &Client, task: TaskId, record: &BatchRecord) -> Res
         None => fields.extend(unfinished(client, task).await?),
     }
     Ok(fields)
-}
-
-type Outcome = Result<Vec<u8>, TaskError>;
-
-async fn outcome(client: &Client, task: TaskId) -> Result<Option<Outcome>, Exit> {
-    let mut results = client.results_present(task.batch);
-    while let Some(item) = results.next().await {
-        let (index, outcome) = item?;
-        if index == task.index {
-            return Ok(Some(outcome));
-        }
-    }
-    Ok(None)
 }
 
 /// A task without an outcome runs if a worker says so; else it waits in some list.
