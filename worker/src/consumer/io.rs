@@ -187,6 +187,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
     // First of all: end of file must be seen also while Redis is away.
     tokio::task::spawn_local(drain::listen(Rc::clone(&io), control));
     if !reach(&io, slots).await || !join(&io).await {
+        io.slot.leave(Leaving::NoRedis);
         return EXIT_REDIS;
     }
     tokio::task::spawn_local(lease::keep(Rc::clone(&io)));

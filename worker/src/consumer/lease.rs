@@ -21,24 +21,28 @@ pub async fn first(io: &Io) -> Result<(), BrokerError> {
 /// Renews for as long as the process lives.
 pub async fn keep(io: Rc<Io>) {
     let every = RENEWAL.min(io.config.lease * 3 / 10);
-    let mut touched = Instant::now();
+    let (mut touched, mut counted) = (Instant::now(), Instant::now());
     loop {
         tokio::time::sleep(every).await;
-        let renewed = round(&io, &mut touched).await;
+        let renewed = round(&io, &mut touched, &mut counted).await;
         if let Err(error) = renewed {
             tracing::error!(consumer = %io.consumer, "the lease cannot be renewed: {error}");
         }
     }
 }
 
-async fn round(io: &Io, touched: &mut Instant) -> Result<(), BrokerError> {
+async fn round(io: &Io, touched: &mut Instant, counted: &mut Instant) -> Result<(), BrokerError> {
     let epoch = renew(io).await?;
     if epoch != io.cancel_epoch.get() {
         cancel(io).await?;
         io.cancel_epoch.set(epoch);
     }
-    let live = io.wire.call(async |conn| io.broker.live_consumers(conn).await).await?;
-    io.live.set(u32::try_from(live).unwrap_or(u32::MAX).max(1));
+    // A short lease is renewed more often; how many consumers live need not be known so well.
+    if counted.elapsed() >= RENEWAL {
+        *counted = Instant::now();
+        let live = io.wire.call(async |conn| io.broker.live_consumers(conn).await).await?;
+        io.live.set(u32::try_from(live).unwrap_or(u32::MAX).max(1));
+    }
     if touched.elapsed() >= TOUCH {
         *touched = Instant::now();
         let batches = io.inflight.borrow().batches();

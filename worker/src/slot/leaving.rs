@@ -16,8 +16,8 @@ pub enum Leaving {
     LeaseLost = 4,
     /// Its task passed its time limit; the I/O thread has settled that.
     TimeLimit = 5,
-    /// Its task passed its memory limit; the I/O thread has settled that.
-    MemoryLimit = 6,
+    /// It never got as far as holding a lease: Redis cannot be reached, or will not do.
+    NoRedis = 6,
     /// The supervisor is gone.
     Orphaned = 7,
 }
@@ -30,7 +30,7 @@ impl Leaving {
         Self::Cancelled,
         Self::LeaseLost,
         Self::TimeLimit,
-        Self::MemoryLimit,
+        Self::NoRedis,
         Self::Orphaned,
     ];
 
@@ -48,7 +48,7 @@ impl Leaving {
             Self::Cancelled => "cancelled",
             Self::LeaseLost => "lease_lost",
             Self::TimeLimit => "time_limit",
-            Self::MemoryLimit => "memory_limit",
+            Self::NoRedis => "no_redis",
             Self::Orphaned => "orphaned",
         }
     }
