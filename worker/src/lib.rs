@@ -22,6 +22,7 @@ mod consumer;
 mod control;
 mod descriptors;
 mod duration;
+mod jitter;
 mod logging;
 mod note;
 mod process;

@@ -2,9 +2,10 @@
 
 use gristmill_broker::{EffectiveOptions, Ending, verdict, verdict_unread};
 use gristmill_shared::suspect::Suspect;
-use gristmill_shared::{ConsumerId, DeathCause, Kernels};
+use gristmill_shared::{DeathCause, Kernels};
 
 use super::Agent;
+use crate::jitter::jitter;
 
 /// After this time a suspect that no agent could read goes back whole.
 const UNREAD_AFTER_MS: u64 = 60_000;
@@ -56,12 +57,6 @@ fn ending(suspect: &Suspect, kernels: &Kernels, now_ms: u64, jitter: f64) -> Opt
         }
     }
     (now_ms.saturating_sub(suspect.at_ms) >= UNREAD_AFTER_MS).then(|| verdict_unread(suspect))
-}
-
-/// A number from 0 to 1, from the random bits of a fresh id.
-fn jitter() -> f64 {
-    let (_, low) = ConsumerId::new().halves();
-    (low & 0xffff_ffff) as f64 / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::inflight::Fate;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
 use super::{books, fetch, release, upload};
+use crate::jitter::jitter;
 use crate::slot::{Begin, Leaving};
 
 /// How often the parked lists are looked at.
@@ -344,10 +345,4 @@ impl Steps<'_> {
 fn due(glance: &Glance, dry: bool) -> bool {
     let waited = glance.ended_since.is_some_and(|since| since.elapsed() >= pace::settle_after(glance.task_time));
     glance.ended > 0 && (dry || waited || glance.ended >= SETTLE_OUTCOMES_MAX)
-}
-
-/// A number from 0 to 1, from the random bits of a fresh id.
-fn jitter() -> f64 {
-    let (_, low) = gristmill_shared::ConsumerId::new().halves();
-    (low & 0xffff_ffff) as f64 / f64::from(u32::MAX)
 }
