@@ -13,6 +13,7 @@ mod claim;
 mod enqueue;
 mod forget;
 mod judge;
+mod large;
 mod lease;
 mod promote;
 mod purge;

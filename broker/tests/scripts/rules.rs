@@ -18,15 +18,15 @@ async fn scene() -> (Bench, Scene) {
 }
 
 /// What a monitor saw: the words of each command, and whether a script sent it.
-struct Monitor(Listener);
+pub struct Monitor(Listener);
 
 impl Monitor {
-    fn start(b: &Bench) -> Self {
+    pub fn start(b: &Bench) -> Self {
         Self(Listener::start(&b.redis, &["MONITOR"]))
     }
 
     /// Everything up to now.
-    async fn commands(&mut self, b: &mut Bench) -> Vec<(bool, Vec<String>)> {
+    pub async fn commands(&mut self, b: &mut Bench) -> Vec<(bool, Vec<String>)> {
         b.ask::<String>(&["ECHO", "that is all"]).await;
         let mut commands = Vec::new();
         loop {
