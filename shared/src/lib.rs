@@ -10,6 +10,7 @@ pub mod codec;
 pub mod context;
 pub mod dead_letter;
 pub mod defaults;
+pub mod duration;
 pub mod events;
 pub mod ids;
 pub mod kernel;

@@ -7,10 +7,9 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use gristmill_shared::connection::Endpoint;
-use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults};
+use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults, duration};
 
 use crate::config::{LogFormat, WorkerConfig};
-use crate::duration;
 
 const CONSUMERS_MAX: usize = 1_024;
 const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);

@@ -21,7 +21,6 @@ mod config;
 mod consumer;
 mod control;
 mod descriptors;
-mod duration;
 mod jitter;
 mod logging;
 mod note;
