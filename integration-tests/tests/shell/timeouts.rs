@@ -35,8 +35,18 @@ fn a_map_goes_on_after_the_timeout() {
         let status = rows(&rig.cli.run(&["status", batch, "--json"])).remove(0);
         (status["state"] == "finished" && status["succeeded"] == 3).then_some(())
     });
-    // The first was delivered, and is said to be.
+    // Of a batch that was left, all results stay.
     let output = rig.cli.run(&["results", batch, "--wait", "--records"]);
     let indices: Vec<_> = json_lines(&output.stdout).iter().map(|line| line["index"].as_u64()).collect();
     assert_eq!(indices, [Some(0), Some(1), Some(2)], "{}", output.stdout);
+}
+
+#[test]
+fn no_timeout_is_too_long() {
+    let rig = Rig::start();
+    for timeout in ["10000000000000000000", "3000000d"] {
+        let output = rig.cli.run_with(&["map", "square", "--timeout", timeout], "3\n");
+        assert_eq!(quiet(output), "9\n");
+        assert_eq!(quiet(rig.cli.run(&["submit", "square", "3", "--wait", "--timeout", timeout])), "9\n");
+    }
 }
