@@ -1,5 +1,6 @@
 //! Reads JSON Lines on a thread of its own and turns each line into a task's arguments.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -35,7 +36,10 @@ pub struct Findings {
 
 #[derive(Debug, Default)]
 struct State {
-    bad: Vec<BadLine>,
+    /// Bad lines that nobody took yet.
+    bad: VecDeque<BadLine>,
+    /// Where bad lines stand: tasks before them, and how many there are up to there.
+    places: Vec<(u64, u64)>,
     stopped_at: Option<BadLine>,
     failed: Option<String>,
     tasks: u64,
@@ -46,16 +50,16 @@ impl Findings {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bad lines that stand before the task `index`, from the `from`-th bad line on.
-    pub fn bad_before(&self, index: u64, from: usize) -> Vec<BadLine> {
-        let state = self.state();
-        state.bad.iter().skip(from).take_while(|bad| bad.tasks_before <= index).cloned().collect()
+    /// Takes the next bad line that stands before the task `index`.
+    pub fn take_bad_before(&self, index: u64) -> Option<BadLine> {
+        self.state().bad.pop_front_if(|bad| bad.tasks_before <= index)
     }
 
     /// The place of the line, from 0, which became the task `index`.
     pub fn line_of(&self, index: u64) -> u64 {
         let state = self.state();
-        index + state.bad.partition_point(|bad| bad.tasks_before <= index) as u64
+        let before = state.places.partition_point(|(tasks_before, _)| *tasks_before <= index);
+        index + before.checked_sub(1).map_or(0, |last| state.places[last].1)
     }
 
     /// The bad line that ended the reading.
@@ -132,7 +136,14 @@ impl Reader {
         let mut state = self.findings.state();
         let bad = BadLine { tasks_before: state.tasks + self.portion.len() as u64, number, message };
         if self.keep_going {
-            state.bad.push(bad);
+            match state.places.last_mut() {
+                Some((tasks_before, count)) if *tasks_before == bad.tasks_before => *count += 1,
+                last => {
+                    let count = last.map_or(0, |(_, count)| *count) + 1;
+                    state.places.push((bad.tasks_before, count));
+                }
+            }
+            state.bad.push_back(bad);
             return true;
         }
         state.stopped_at = Some(bad);
@@ -247,9 +258,10 @@ mod tests {
     fn bad_lines_keep_their_place() {
         let (findings, tasks) = read("x\n1\n\n2\ny\n\n\n", true);
         assert_eq!(tasks, 2);
-        let places =
-            |index, from| -> Vec<u64> { findings.bad_before(index, from).iter().map(|bad| bad.number).collect() };
-        assert_eq!((places(0, 0), places(1, 1), places(u64::MAX, 2)), (vec![1], vec![3], vec![5]));
+        let places = |index| -> Vec<u64> {
+            std::iter::from_fn(|| findings.take_bad_before(index)).map(|bad| bad.number).collect()
+        };
+        assert_eq!((places(0), places(1), places(u64::MAX)), (vec![1], vec![3], vec![5]));
         assert_eq!((findings.line_of(0), findings.line_of(1)), (1, 3));
     }
 

@@ -20,8 +20,6 @@ pub struct Printer {
     /// Whether results come in any order.
     unordered: bool,
     buffer: Vec<u8>,
-    /// Bad lines that are printed already.
-    bad: usize,
     printed: u64,
     failed: u64,
     first_failure: Option<String>,
@@ -38,7 +36,6 @@ impl Printer {
             records: args.records || args.unordered,
             unordered: args.unordered,
             buffer: Vec::new(),
-            bad: 0,
             printed: 0,
             failed: 0,
             first_failure: None,
@@ -90,8 +87,7 @@ impl Printer {
     }
 
     fn bad_lines(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
-        for BadLine { number, message, .. } in findings.bad_before(before, self.bad) {
-            self.bad += 1;
+        while let Some(BadLine { number, message, .. }) = findings.take_bad_before(before) {
             self.print(number - 1, None, &Answer::Error(Failed::input(message)))?;
         }
         Ok(())
