@@ -1,6 +1,7 @@
 //! What can go wrong between the broker and Redis.
 
 use gristmill_shared::codec::CodecError;
+use gristmill_shared::connection::{first_error, is_connection_lost};
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why an operation failed. Outcomes that belong to the protocol (a lost lease, a full queue) are no errors.
@@ -38,7 +39,7 @@ impl BrokerError {
     /// The connection is broken or in doubt: drop it, and repeat the identical call on a new one.
     pub fn is_connection(&self) -> bool {
         match self {
-            Self::Redis(error) => error.is_io_error() || error.is_connection_dropped() || is_garbled(error),
+            Self::Redis(error) => is_connection_lost(error) || error.is_connection_dropped(),
             _ => false,
         }
     }
@@ -65,7 +66,7 @@ impl BrokerError {
 
 impl From<RedisError> for BrokerError {
     fn from(error: RedisError) -> Self {
-        let error = alone(error);
+        let error = first_error(error);
         let detail = error.detail().unwrap_or_default();
         // Inside a script, Redis 6.2 wraps the error of a command into one of the script's own.
         let says = |word: &str| error.code() == Some(word) || detail.contains(word);
@@ -79,21 +80,6 @@ impl From<RedisError> for BrokerError {
         }
         Self::Redis(error)
     }
-}
-
-/// Whether the bytes of an answer broke the rules of the protocol. The Redis crate gives the same kind to an answer
-/// in a shape that nobody expected (a foreign hand in a key), which the next connection would not cure.
-fn is_garbled(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error at "))
-}
-
-/// Of the errors of a pipeline, the first: together they have neither code nor words for people.
-fn alone(error: RedisError) -> RedisError {
-    if error.code().is_some() {
-        return error;
-    }
-    let first = error.clone().into_server_errors().and_then(|errors| errors.first().map(|(_, first)| first.clone()));
-    first.map_or(error, RedisError::from)
 }
 
 #[cfg(test)]

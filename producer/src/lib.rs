@@ -43,6 +43,6 @@ pub use options::SubmitOptions;
 pub use gristmill_broker::{BatchRecord, BatchState, Cancelled, KernelRecord, QueueStats};
 pub use gristmill_shared as shared;
 pub use gristmill_shared::{
-    BatchId, Bytes, Certificate, Kernel, KernelError, KernelName, Lane, Namespace, OutcomeKind, QueueName, TaskContext,
-    TaskId, kernel, kernels, remote_kernel,
+    BatchId, Bytes, Certificate, DeathCause, Kernel, KernelError, KernelName, Lane, Namespace, OutcomeKind, QueueName,
+    TaskContext, TaskId, kernel, kernels, remote_kernel,
 };

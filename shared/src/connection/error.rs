@@ -104,7 +104,13 @@ impl ConnectionError {
 
 /// Whether the connection is of no use any more: drop it and repeat the identical call on a new one.
 pub fn is_connection_lost(error: &RedisError) -> bool {
-    error.is_io_error() || error.kind() == ErrorKind::Parse
+    error.is_io_error() || is_garbled(error)
+}
+
+/// Whether the bytes of an answer broke the rules of the protocol. The Redis crate gives the same kind to an answer
+/// in a shape that nobody expected (a foreign hand in a key), which the next connection would not cure.
+fn is_garbled(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error at "))
 }
 
 /// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script.

@@ -22,7 +22,9 @@ end
 
 -- '' run it; 'x' expired; 'c' cancelled; 's:1,2' these of its tasks are cancelled.
 local function flag_of(m, now, cancelled_key, any_cancelled)
-  local _, _, _, _, expires, raw = header(m)
+  local queue, _, _, _, expires, raw = header(m)
+  -- A foreign hand was here: the consumer ends over it, and reclaim buries it.
+  if not queue then return '' end
   if any_cancelled then
     local mark = redis.call('HGET', cancelled_key, batch_text(raw))
     if mark and string.find(mark, '^[*-]') then return 'c' end
