@@ -1,16 +1,16 @@
 //! Whole workers against a private Redis: every way in which a task can end.
 
 mod agent;
+mod deaths;
+mod outages;
 mod rig;
 
 use std::time::{Duration, Instant};
 
 use gristmill_broker::Cancelled;
-use gristmill_embedded::{AppendOnly, EmbeddedOptions};
 use gristmill_shared::message::TaskOptions;
 use gristmill_shared::{Outcome, OutcomeKind, codec};
-use nix::sys::signal::Signal;
-use rig::{Rig, Submit, count, kill};
+use rig::{Rig, Submit, count};
 
 fn value<T: serde::de::DeserializeOwned>(outcome: &Outcome) -> T {
     match outcome {
@@ -63,57 +63,6 @@ async fn a_panic_is_a_failure_with_its_text() {
     let outcome = rig.outcome(batch).await;
     let Outcome::Bad(OutcomeKind::Failed, failure) = &outcome else { panic!("it fails: {outcome:?}") };
     assert!(failure.message.contains("a panic, as asked for"), "{}", failure.message);
-}
-
-#[tokio::test]
-async fn killed_consumers_lose_nothing() {
-    let mut rig = Rig::start(2).await;
-    let batch = rig.submit(&Submit::to("sleep"), &[0.7; 6]).await;
-    rig.running(2).await;
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let consumers = rig.consumers();
-    assert_eq!(consumers.len(), 2);
-    consumers.into_iter().for_each(|pid| kill(pid, Signal::SIGKILL));
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 6);
-    rig.outcomes(batch).await;
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn killed_in_the_middle_of_chunks() {
-    let mut rig = Rig::start(2).await;
-    let args: Vec<i64> = (0..60_000).collect();
-    let mut batches = Vec::new();
-    for _ in 0..5 {
-        batches.push(rig.submit(&Submit { per_message: 300, ..Submit::to("square") }, &args).await);
-    }
-    for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(60)).await;
-        if let Some(&pid) = rig.consumers().first() {
-            kill(pid, Signal::SIGKILL);
-        }
-    }
-    for batch in batches {
-        let record = rig.finished(batch).await;
-        assert_eq!(count(&record, OutcomeKind::Succeeded), 60_000);
-        assert_eq!(rig.outcomes(batch).await.len(), 60_000);
-    }
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn a_crash_is_charged_to_the_item_that_ran() {
-    let mut rig = Rig::start(2).await;
-    let batch = rig
-        .submit(&Submit { per_message: 5, ..Submit::to("crash") }, &["print", "print", "abort", "print", "print"])
-        .await;
-    let record = rig.finished(batch).await;
-    assert_eq!((count(&record, OutcomeKind::Succeeded), count(&record, OutcomeKind::Crashed)), (4, 1));
-    let outcomes = rig.outcomes(batch).await;
-    let Outcome::Bad(OutcomeKind::Crashed, failure) = &outcomes[2] else { panic!("{:?}", outcomes[2]) };
-    assert!(failure.certificate.is_some());
-    rig.nothing_left().await;
 }
 
 #[tokio::test]
@@ -181,35 +130,6 @@ async fn a_busy_consumer_takes_no_ring_from_a_free_one() {
 }
 
 #[tokio::test]
-async fn a_task_outlives_many_losses() {
-    let mut rig = Rig::start(1).await;
-    let batch = rig.submit(&Submit::to("sleep"), &[1.5]).await;
-    let mut killed = 0;
-    for _ in 0..4 {
-        let begun = Instant::now();
-        let consumer = loop {
-            let consumer = rig.consumers().first().copied().filter(|&pid| pid != killed);
-            if rig.stats().await.running_tasks == 1
-                && let Some(consumer) = consumer
-            {
-                break consumer;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "nobody takes it again");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        };
-        // Now it begins the task, if the task was claimed just now.
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        kill(consumer, Signal::SIGKILL);
-        killed = consumer;
-    }
-    // Losses are no crashes, of which three would bury it.
-    rig.outcome(batch).await;
-    let record = rig.record(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 1, "{record:?}");
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
 async fn a_drain_finishes_what_runs_and_gives_back_the_rest() {
     let mut rig = Rig::start(2).await;
     let batch = rig.submit(&Submit::to("sleep"), &[0.6; 10]).await;
@@ -249,27 +169,6 @@ async fn unknown_kernels_are_parked() {
 }
 
 #[tokio::test]
-async fn broken_connections_are_made_anew_and_nothing_runs_twice() {
-    let mut rig = Rig::start(2).await;
-    let args: Vec<i64> = (0..100_000).collect();
-    let batch = rig.submit(&Submit { per_message: 200, ..Submit::to("square") }, &args).await;
-    let mut other = rig::connect(&rig.redis).await;
-    for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(40)).await;
-        let _: u64 = redis::cmd("CLIENT")
-            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
-            .query_async(&mut other)
-            .await
-            .unwrap();
-    }
-    rig.conn = rig::connect(&rig.redis).await;
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 100_000);
-    assert_eq!(rig.outcomes(batch).await.len(), 100_000);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
 async fn large_arguments_and_outputs_pass_through_blobs() {
     let mut rig = Rig::start(1).await;
     let args: Vec<String> = (0..4).map(|n| n.to_string().repeat(200_000)).collect();
@@ -280,127 +179,6 @@ async fn large_arguments_and_outputs_pass_through_blobs() {
         let Outcome::Blob(blob) = outcome else { panic!("a large output stands in a blob") };
         let bytes = rig.broker.get_blob(&mut rig.conn, batch, blob).await.unwrap().unwrap();
         assert_eq!(codec::decode::<String>(&bytes).unwrap(), *arg);
-    }
-}
-
-#[tokio::test]
-async fn a_restart_of_redis_loses_nothing() {
-    let options = EmbeddedOptions::new().appendonly(AppendOnly::Always);
-    let mut rig = Rig::with(options.start().unwrap()).await;
-    rig.start_worker(2, &[]);
-    let args: Vec<i64> = (0..100_000).collect();
-    let batch = rig.submit(&Submit { per_message: 200, ..Submit::to("square") }, &args).await;
-    for _ in 0..2 {
-        rig.until(batch, |record| record.ended() > 0).await;
-        rig.redis.kill();
-        rig.redis.restart().unwrap();
-        rig.conn = rig::connect(&rig.redis).await;
-    }
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 100_000);
-    assert_eq!(rig.outcomes(batch).await.len(), 100_000);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn nobody_survives_the_supervisor_and_nothing_is_lost() {
-    let mut rig = Rig::without_worker().await;
-    rig.start_worker(2, &["--lease", "2s"]);
-    let batch = rig.submit(&Submit::to("sleep"), &[2.0; 4]).await;
-    rig.running(2).await;
-    let children = rig.children();
-    assert_eq!(children.len(), 3);
-    kill(rig.worker.as_ref().unwrap().id() as i32, Signal::SIGKILL);
-    let begun = Instant::now();
-    while children.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()) {
-        assert!(begun.elapsed() < Duration::from_secs(5), "a child has outlived its supervisor");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    rig.worker.take().unwrap().wait().unwrap();
-    // They gave back what they held: nobody has to wait for a lease to expire, and nothing is charged.
-    let stats = rig.stats().await;
-    assert_eq!((stats.ready_tasks, stats.running_tasks), (4, 0));
-    let leases: u64 = redis::cmd("ZCARD").arg(rig.broker.keys().leases()).query_async(&mut rig.conn).await.unwrap();
-    assert_eq!(leases, 0);
-    rig.start_worker(2, &["--lease", "2s"]);
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 4);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn a_wrong_password_ends_the_worker_with_3() {
-    let redis = EmbeddedOptions::new().requirepass("secret").start().unwrap();
-    let mut worker = rig::worker(&redis.url(), 1, &[]);
-    assert_eq!(rig::ended(&mut worker).code(), Some(3));
-}
-
-#[tokio::test]
-async fn a_task_that_ruins_its_process_is_found_in_the_end() {
-    let mut rig = Rig::start(1).await;
-    let batch = rig.submit(&Submit { per_message: 2, ..Submit::to("crash") }, &["close-fds", "print"]).await;
-    let record = rig.finished(batch).await;
-    assert_eq!(record.ended(), 2);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn a_stopped_consumer_is_fenced_and_writes_nothing_more() {
-    let mut rig = Rig::without_worker().await;
-    rig.start_worker(2, &["--lease", "1s"]);
-    let batch = rig.submit(&Submit::to("sleep"), &[0.5; 4]).await;
-    rig.running(2).await;
-    let stopped = rig.consumers()[0];
-    kill(stopped, Signal::SIGSTOP);
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 4);
-    kill(stopped, Signal::SIGCONT);
-    let begun = Instant::now();
-    while rig.children().contains(&stopped) {
-        assert!(begun.elapsed() < Duration::from_secs(5), "it goes on without a lease");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    assert_eq!(rig.outcomes(batch).await.len(), 4);
-    assert_eq!(count(&rig.record(batch).await, OutcomeKind::Succeeded), 4);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn a_pause_of_redis_costs_nobody_a_lease() {
-    let mut rig = Rig::without_worker().await;
-    rig.start_worker(2, &["--lease", "2s"]);
-    let batch = rig.submit(&Submit::to("sleep"), &[6.0; 2]).await;
-    rig.running(2).await;
-    let before = rig.children();
-    rig.redis.pause().unwrap();
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    rig.redis.resume().unwrap();
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 2);
-    assert_eq!(rig.children(), before, "nobody was replaced");
-}
-
-#[tokio::test]
-#[ignore = "measures"]
-async fn utilisation() {
-    for (ms, tasks, per_message) in [(1u64, 2_000, 1), (1, 2_000, 10), (5, 400, 1), (0, 100_000, 1), (0, 200_000, 500)]
-    {
-        let mut rig = Rig::start(1).await;
-        let warm_up = rig.submit(&Submit::to("spin"), &[1, 1, 1]).await;
-        rig.finished(warm_up).await;
-        let args = vec![ms; tasks];
-        let begun = Instant::now();
-        let what = Submit { per_message, ..Submit::to("spin") };
-        let mut batches = Vec::new();
-        for args in args.chunks(1_000 * per_message) {
-            batches.push(rig.submit(&what, args).await);
-        }
-        for batch in batches {
-            rig.finished(batch).await;
-        }
-        let took = begun.elapsed();
-        let per_second = tasks as f64 / took.as_secs_f64();
-        println!("{tasks} x {ms} ms by {per_message}: {took:?}, {per_second:.0}/s");
     }
 }
 
@@ -417,76 +195,6 @@ async fn a_dead_letter_keeps_its_arguments() {
 }
 
 #[tokio::test]
-async fn an_idle_worker_is_quiet() {
-    let mut rig = Rig::start(1).await;
-    let batch = rig.submit(&Submit::to("square"), &[3]).await;
-    rig.outcome(batch).await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let before = calls(&mut rig).await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    let after = calls(&mut rig).await;
-    // The consumer may make two calls per second; the agent makes a tick and a promotion.
-    assert!(after - before <= 6 * (2 + 2), "{} commands in 6 s", after - before);
-}
-
-#[tokio::test]
-async fn a_paused_queue_with_work_keeps_its_worker_quiet() {
-    let mut rig = Rig::without_worker().await;
-    let paused = rig.broker.keys().paused();
-    let _: u64 = redis::cmd("SADD").arg(&paused).arg("default").query_async(&mut rig.conn).await.unwrap();
-    let batch = rig.submit(&Submit::to("square"), &[1, 2, 3]).await;
-    rig.start_worker(2, &[]);
-    tokio::time::sleep(Duration::from_millis(1_000)).await;
-    let before = calls(&mut rig).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    let after = calls(&mut rig).await;
-    assert!(after - before <= 5 * (2 * 2 + 2), "{} commands in 5 s", after - before);
-    assert_eq!(rig.record(batch).await.ended(), 0);
-    let _: u64 = redis::cmd("SREM").arg(&paused).arg("default").query_async(&mut rig.conn).await.unwrap();
-    rig.finished(batch).await;
-}
-
-#[tokio::test]
-async fn a_worker_survives_the_loss_of_all_keys() {
-    let mut rig = Rig::start(2).await;
-    rig.submit(&Submit::to("sleep"), &[5.0; 3]).await;
-    rig.running(2).await;
-    let _: String = redis::cmd("FLUSHALL").query_async(&mut rig.conn).await.unwrap();
-    let batch = rig.submit(&Submit::to("square"), &(0..10).collect::<Vec<i64>>()).await;
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 10);
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn at_the_memory_limit_the_queue_drains() {
-    let mut rig = Rig::without_worker().await;
-    let args: Vec<i64> = (0..5_000).collect();
-    let batch = rig.submit(&Submit { per_message: 5, ..Submit::to("square") }, &args).await;
-    rig.limit_memory("1").await;
-    rig.start_worker(2, &[]);
-    let record = rig.finished(batch).await;
-    assert_eq!(count(&record, OutcomeKind::Succeeded), 5_000);
-    rig.limit_memory("0").await;
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
-async fn at_the_memory_limit_a_large_output_fails_and_stops_nobody() {
-    let mut rig = Rig::without_worker().await;
-    let large = rig.submit(&Submit { blob: true, ..Submit::to("echo") }, &["x".repeat(200_000)]).await;
-    let behind = rig.submit(&Submit::to("square"), &[3]).await;
-    rig.limit_memory("1").await;
-    rig.start_worker(1, &[]);
-    let outcome = rig.outcome(large).await;
-    let Outcome::Bad(OutcomeKind::Failed, failure) = &outcome else { panic!("it fails: {outcome:?}") };
-    assert!(failure.message.contains("cannot be stored: Redis is at its memory limit"), "{}", failure.message);
-    assert_eq!(value::<i64>(&rig.outcome(behind).await), 9);
-    rig.limit_memory("0").await;
-    rig.nothing_left().await;
-}
-
-#[tokio::test]
 async fn a_chunk_that_only_fails_is_recorded_in_pieces() {
     let mut rig = Rig::start(2).await;
     let text = "x".repeat(3_000);
@@ -499,14 +207,4 @@ async fn a_chunk_that_only_fails_is_recorded_in_pieces() {
     rig.finished(long).await;
     rig.nothing_left().await;
     assert_eq!(rig.stats().await.dead_tasks, 2_030);
-}
-
-/// Scripts and waits that clients asked for.
-async fn calls(rig: &mut Rig) -> u64 {
-    let text: String = redis::cmd("INFO").arg("commandstats").query_async(&mut rig.conn).await.unwrap();
-    let count = |name: &str| -> u64 {
-        let line = text.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:calls=")));
-        line.and_then(|line| line.split(['=', ',']).nth(1)?.parse().ok()).unwrap_or(0)
-    };
-    count("evalsha") + count("blpop")
 }
