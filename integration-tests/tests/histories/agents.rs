@@ -180,7 +180,7 @@ impl World<'_> {
         model.last_tick = Some(model.now);
         let expected: Vec<_> =
             model.leases.iter().filter(|(_, lease)| model.has_expired(lease)).map(|(id, _)| *id).collect();
-        let found = self.broker.tick(&mut self.conn, &self.queues, LEASE).await?;
+        let found = self.broker.tick(&mut self.conn, &self.queues, LEASE, 0).await?;
         let mut expired = found.expired.clone();
         expired.sort();
         hold!(expired == expected, "tick found {expired:?} expired, not {expected:?}");

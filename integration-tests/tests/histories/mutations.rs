@@ -64,7 +64,7 @@ const MUTANTS: &[Mutant] = &[
     mutant("release", "any op", ANY_OP),
     mutant("renew", "no fence", &[("then return { 'LOST' } end", "then end")]),
     mutant("reclaim", "no look at the deadline", &[("then return { 'NOT_EXPIRED' } end", "then end")]),
-    mutant("reclaim", "no look at the grace", &[("or now <= tonumber(grace or 0)", "")]),
+    mutant("reclaim", "no look at the grace", &[("or now <= grace", "")]),
     mutant("reclaim", "no look at the lease", &[("if not deadline then return { 'GONE' } end", "")]),
     mutant("reclaim", "blames the head", &[("at == position", "i == 1")]),
     mutant(
@@ -82,7 +82,7 @@ const MUTANTS: &[Mutant] = &[
             ),
         ],
     ),
-    mutant("promote", "no look at the time", &[("int(now_ms())", "'+inf'")]),
+    mutant("promote", "no look at the time", &[("int(now), 'LIMIT'", "'+inf', 'LIMIT'")]),
     mutant("tick", "no grace", &[("grace = now + math.floor(lease_ms / 2)", "grace = 0")]),
     mutant("sweep", "no look at the time", &[("if now >= life_ends then", "if finished then")]),
     mutant("purge", "removes what nobody saw", &[("if messages[i] ~= ARGV[1 + i] then", "if false then")]),
@@ -92,7 +92,7 @@ const MUTANTS: &[Mutant] = &[
         "revive",
         "no look at the letter",
         &[
-            ("if not letter or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end", ""),
+            ("if not letter or #letter < 8 or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end", ""),
             ("if recreated and u64(letter, 1) < tonumber(created) then counted = false end", ""),
         ],
     ),
