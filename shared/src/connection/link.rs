@@ -94,7 +94,7 @@ impl Link {
         Call: FnMut(MultiplexedConnection) -> Answer,
         Answer: Future<Output = Result<T, E>>,
     {
-        let deadline = Instant::now() + within;
+        let deadline = deadline(within);
         let mut backoff = Backoff::until(within);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -112,6 +112,12 @@ impl Link {
     }
 }
 
+/// When a patience is over. Clocks cannot hold a patience without end: a year is as good.
+fn deadline(within: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + within.min(YEAR)
+}
+
 /// Short pauses that double, until the time is over.
 pub(crate) struct Backoff {
     next: Duration,
@@ -120,7 +126,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn until(within: Duration) -> Self {
-        Self { next: BACKOFF_FIRST, deadline: Instant::now() + within }
+        Self { next: BACKOFF_FIRST, deadline: deadline(within) }
     }
 
     /// Waits; `false` without waiting if the time would then be over.

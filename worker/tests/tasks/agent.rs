@@ -71,7 +71,8 @@ async fn a_password_that_is_being_changed_is_waited_for_without_hurry() {
     let before = connections(&mut rig).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let tries = connections(&mut rig).await - before;
-    assert!(tries <= 8, "{tries} connections in 2 s");
+    // Without a pause there would be thousands.
+    assert!(tries <= 100, "{tries} connections in 2 s");
     password(&mut rig, "").await;
     let batch = rig.submit(&Submit::to("square"), &[1, 2]).await;
     rig.finished(batch).await;

@@ -244,9 +244,23 @@ impl Rig {
 
 impl Drop for Rig {
     fn drop(&mut self) {
+        let children = if self.worker.is_some() { self.children() } else { Vec::new() };
         if let Some(mut worker) = self.worker.take() {
             let _ = worker.kill();
             let _ = worker.wait();
+        }
+        // Orphans have a second to give their work back; nobody needs that here. None outlives its test.
+        for &child in &children {
+            // It may have ended already.
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), nix::sys::signal::Signal::SIGKILL);
+        }
+        let begun = Instant::now();
+        let alive = |child: &i32| {
+            let stat = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        };
+        while children.iter().any(alive) && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
