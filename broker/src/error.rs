@@ -47,7 +47,8 @@ impl BrokerError {
     /// Repeating the identical call later can help: the connection broke, or Redis is busy, loading,
     /// or being replaced.
     pub fn is_retryable(&self) -> bool {
-        const LATER: [&str; 6] = ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN"];
+        // MISCONF: the disk under Redis is full, or fails.
+        const LATER: [&str; 7] = ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MISCONF"];
         match self {
             Self::Redis(error) => self.is_connection() || error.code().is_some_and(|code| LATER.contains(&code)),
             Self::OutOfMemory => true,
@@ -101,5 +102,13 @@ mod tests {
             assert!(!unexpected.is_connection() && !unexpected.is_retryable(), "{unexpected}");
             assert!(!unexpected.wants_new_connection());
         }
+    }
+
+    #[test]
+    fn a_full_disk_under_redis_is_waited_for() {
+        let said = redis::parse_redis_value(b"-MISCONF Errors writing to the AOF file: No space left on device\r\n");
+        let Ok(redis::Value::ServerError(error)) = said else { panic!("an error reply") };
+        let error = BrokerError::from(RedisError::from(error));
+        assert!(error.is_retryable() && !error.wants_new_connection(), "{error}");
     }
 }

@@ -113,13 +113,14 @@ fn is_garbled(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error at "))
 }
 
-/// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script.
+/// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script, or
+/// without room on its disk.
 pub fn is_not_ready(error: &RedisError) -> bool {
     use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
     let error = first_error(error.clone());
     let kind = error.kind();
     [BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain].into_iter().any(|later| kind == ErrorKind::Server(later))
-        || error.code() == Some("BUSY")
+        || error.code().is_some_and(|code| ["BUSY", "MISCONF"].contains(&code))
 }
 
 /// Of the errors of a pipeline, the first: together they have neither code nor words for people.
