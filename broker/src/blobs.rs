@@ -51,6 +51,12 @@ impl Broker {
         Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == blob.bytes))
     }
 
+    /// Deletes parts of blobs that nobody needs any more; those that are gone are skipped.
+    pub async fn delete_blobs<C: ConnectionLike>(&self, conn: &mut C, keys: &[String]) -> Result<(), BrokerError> {
+        let _: u64 = redis::cmd("UNLINK").arg(keys).query_async(conn).await?;
+        Ok(())
+    }
+
     /// Lets the argument blobs of tasks that are about to be buried live as long as a dead letter may; never
     /// shortens a life.
     pub async fn keep_arguments<C: ConnectionLike>(&self, conn: &mut C, dead: &[Dead]) -> Result<(), BrokerError> {

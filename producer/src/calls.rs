@@ -5,10 +5,10 @@ use std::time::Duration;
 use deadpool_redis::{Connection, Pool, PoolError};
 use gristmill_broker::BrokerError;
 use gristmill_shared::connection::{ConnectionError, Endpoint};
+use gristmill_shared::duration::from_now;
 use tokio::time::{Instant, sleep};
 
 use crate::error::ClientError;
-use crate::options::later;
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ pub(crate) struct Attempts<'a> {
 
 impl<'a> Attempts<'a> {
     pub fn new(pool: &'a Pool, endpoint: &'a Endpoint, patience: Duration) -> Self {
-        Self { pool, endpoint, deadline: later(std::time::Instant::now(), patience).into(), pause: PAUSE_FIRST }
+        Self { pool, endpoint, deadline: from_now(patience).into(), pause: PAUSE_FIRST }
     }
 
     /// A connection from the pool, which checks that it still answers.

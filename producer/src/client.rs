@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use deadpool_redis::{Connection, Pool};
-use gristmill_broker::{Broker, BrokerError, Cancelled, ServerInfo};
+use deadpool_redis::Pool;
+use gristmill_broker::{Broker, Cancelled, ServerInfo};
 use gristmill_shared::connection::{Endpoint, Link};
 use gristmill_shared::results::{Collector, Hub};
 use gristmill_shared::{BatchId, Keys, Namespace, QueueName, TaskId};
@@ -109,8 +109,9 @@ impl Client {
     }
 
     /// Deletes keys that nobody reads any more. No state of a queue: that is the broker's alone.
-    pub(crate) async fn unlink(&self, keys: &[String]) -> Result<(), ClientError> {
-        call!(self, connection => unlink(connection, keys));
+    pub(crate) async fn delete_blobs(&self, keys: &[String]) -> Result<(), ClientError> {
+        let broker = self.broker();
+        call!(self, connection => broker.delete_blobs(connection, keys));
         Ok(())
     }
 
@@ -170,8 +171,4 @@ impl Inner {
 
 fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
-
-async fn unlink(connection: &mut Connection, keys: &[String]) -> Result<(), BrokerError> {
-    Ok(redis::cmd("UNLINK").arg(keys).query_async(connection).await?)
 }

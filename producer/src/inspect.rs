@@ -44,9 +44,6 @@ impl Client {
 
     /// Living workers, by id.
     pub async fn workers(&self) -> Result<Vec<WorkerRecord>, ClientError> {
-        if self.live_consumers().await? == 0 {
-            return Ok(Vec::new());
-        }
         let broker = self.broker();
         let workers = call!(self, connection => broker.workers(connection));
         Ok(workers.into_iter().map(|(id, fields)| WorkerRecord { id, fields }).collect())
@@ -60,11 +57,7 @@ impl Client {
 
     /// Consumers that hold a lease.
     pub(crate) async fn live_consumers(&self) -> Result<u64, ClientError> {
-        let key = self.keys().leases();
-        Ok(call!(self, connection => zcard(connection, &key)))
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.live_consumers(connection)))
     }
-}
-
-async fn zcard(connection: &mut deadpool_redis::Connection, key: &str) -> Result<u64, gristmill_broker::BrokerError> {
-    Ok(redis::cmd("ZCARD").arg(key).query_async(connection).await?)
 }

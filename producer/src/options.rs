@@ -1,14 +1,12 @@
 //! What a caller can say about a submission.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill_shared::defaults;
 use gristmill_shared::{Lane, QueueName, TaskOptions};
 
 /// A longer time than this is this time: sums of such times must fit into what Redis can count.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
-/// As long as no program lives.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Options of one submission. What is not set: as the client, the kernel or the defaults say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -136,11 +134,6 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).clamp(1, defaults::INTEGER_MAX)
 }
 
-/// A moment so much later than `start`; one that nobody will see is as good as any other.
-pub(crate) fn later(start: Instant, duration: Duration) -> Instant {
-    start + duration.min(FOREVER)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +145,5 @@ mod tests {
         let now_ms = 1_764_000_000_000;
         assert!(now_ms + milliseconds(options.blob_life()) < defaults::INTEGER_MAX);
         assert_eq!(options.task_options().time_limit_ms, Some(defaults::INTEGER_MAX));
-        assert!(later(Instant::now(), max) > Instant::now());
     }
 }

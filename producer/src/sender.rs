@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill_broker::{Enqueue, Enqueued};
+use gristmill_shared::duration::from_now;
 use gristmill_shared::events;
 
 use crate::calls::call;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::history::{Call, History};
-use crate::options::{LONGEST, later, milliseconds};
+use crate::options::{LONGEST, milliseconds};
 use crate::pack::{Packed, Packer};
 
 /// Pause before a call is repeated that a full queue or full memory refused.
@@ -73,7 +74,7 @@ impl Sender {
     /// A call without messages takes next to no memory, and many may wait for the end of the batch: a Redis
     /// that is full is asked again, for workers make room.
     async fn seal(&self, call: &Call) -> Result<Enqueued, ClientError> {
-        let deadline = later(Instant::now(), self.client.patience());
+        let deadline = from_now(self.client.patience());
         loop {
             match self.enqueue(call).await {
                 Err(ClientError::MemoryLimit(_)) if Instant::now() < deadline => {

@@ -1,6 +1,15 @@
-//! Durations as people type them.
+//! Durations as people type them, and moments in the future.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// As long as no program lives: whoever waits longer waits without end.
+pub const FOREVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// A moment so much later than now. Clocks cannot hold every duration; a moment that nobody will see is as good
+/// as any other.
+pub fn from_now(duration: Duration) -> Instant {
+    Instant::now() + duration.min(FOREVER)
+}
 
 /// Reads `500ms`, `1.5s`, `5m`, `2h`, `1d` or a sum such as `1m30s`; a bare number means seconds.
 pub fn parse(text: &str) -> Option<Duration> {
@@ -55,5 +64,10 @@ mod tests {
         for text in ["", "s", "-1s", "ten", "5x", "5 s", "1..5s", "1e3s", "1m30", "nan", "99999999999999999999h"] {
             assert_eq!(parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn no_duration_is_too_long() {
+        assert!(from_now(Duration::MAX) > Instant::now());
     }
 }

@@ -110,7 +110,7 @@ impl Deliverer {
     async fn free(&self, blobs: &[BlobRef]) -> Result<(), ClientError> {
         let keys: Vec<String> =
             blobs.iter().flat_map(|blob| self.client.broker().blob_keys(self.batch, blob)).collect();
-        if keys.is_empty() { Ok(()) } else { self.client.unlink(&keys).await }
+        if keys.is_empty() { Ok(()) } else { self.client.delete_blobs(&keys).await }
     }
 
     /// Nobody else is to read what the caller of an attached `map` got, so Redis need not keep it. What only

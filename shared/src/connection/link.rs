@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
 use super::{ConnectionError, Endpoint, Timeouts, connect};
+use crate::duration::from_now;
 use crate::events;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
@@ -94,7 +95,7 @@ impl Link {
         Call: FnMut(MultiplexedConnection) -> Answer,
         Answer: Future<Output = Result<T, E>>,
     {
-        let deadline = deadline(within);
+        let deadline = Instant::from(from_now(within));
         let mut backoff = Backoff::until(within);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -112,12 +113,6 @@ impl Link {
     }
 }
 
-/// When a patience is over. Clocks cannot hold a patience without end: a year is as good.
-fn deadline(within: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    Instant::now() + within.min(YEAR)
-}
-
 /// Short pauses that double, until the time is over.
 pub(crate) struct Backoff {
     next: Duration,
@@ -126,7 +121,7 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     pub(crate) fn until(within: Duration) -> Self {
-        Self { next: BACKOFF_FIRST, deadline: deadline(within) }
+        Self { next: BACKOFF_FIRST, deadline: from_now(within).into() }
     }
 
     /// Waits; `false` without waiting if the time would then be over.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use gristmill::shared::BatchId;
+use gristmill::shared::duration::{FOREVER, from_now};
 use gristmill::{Client, Results as Collected};
 use tokio::time::{Instant, timeout_at};
 
@@ -12,14 +13,11 @@ use crate::exit::Exit;
 use crate::record::{Answer, write_bare, write_record};
 use crate::{say, session};
 
-/// A timeout that never passes: a year.
-const FOREVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
-
 pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
     let client = session::connect(global).await?;
     let stream = if args.wait { client.results(args.batch) } else { client.results_present(args.batch) };
     let mut printer = Printer::new(args.batch, args.records, args.wait);
-    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER).min(FOREVER);
+    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
     let ended = timeout_at(deadline, print_all(stream, &mut printer)).await;
     printer.flush()?;
     match ended {

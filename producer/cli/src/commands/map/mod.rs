@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
+use gristmill::shared::duration::{FOREVER, from_now};
 use gristmill::{MapHandle, TaskError, Unordered};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -23,8 +24,6 @@ use crate::{kernel_check, say, session};
 const AFTER_BAD_LINE: Duration = Duration::from_secs(2);
 /// How long cancelling, and the outcomes of what was cancelled, are waited for.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
-/// A timeout that never passes: a year.
-const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<(), Exit> {
     let input = files::input(&args)?;
@@ -37,7 +36,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let handle = client.map_raw(&args.kernel, lines, &options(&args.common)).await?;
     let outcomes =
         if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
-    let deadline = Instant::now() + args.timeout.unwrap_or(FOREVER).min(FOREVER);
+    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
     Run { outcomes, findings, printer, deadline }.run(signals).await
 }
 
