@@ -18,7 +18,9 @@ pub mod keys;
 pub mod message;
 pub mod names;
 pub mod outcome;
+pub mod size;
 pub mod suspect;
+pub mod task_time;
 
 #[cfg(feature = "redis")]
 pub mod connection;
@@ -33,6 +35,7 @@ pub use keys::Keys;
 pub use message::{Body, Header, Lane, Message, TaskOptions};
 pub use names::{KernelName, Namespace, QueueName};
 pub use outcome::{Failure, Outcome, OutcomeKind};
+pub use task_time::TaskTime;
 
 pub use gristmill_macros::{kernel, kernels, remote_kernel};
 /// Re-exported so that the code which the macros expand to needs no dependency of the user's own.
