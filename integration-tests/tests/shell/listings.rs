@@ -76,7 +76,7 @@ fn kernels_are_described() {
     let rig = Rig::start();
     let found = rows(&rig.cli.run(&["kernels", "--json"]));
     let names: Vec<_> = found.iter().filter_map(|kernel| kernel["kernel"].as_str()).collect();
-    assert_eq!(names, ["echo", "monte_carlo_pi", "sleep", "square", "sum_sqrt"]);
+    assert_eq!(names, ["echo", "monte_carlo_pi", "sleep", "square", "sum_sqrt", "text.word_count"]);
     let square = &found[3];
     assert_eq!(square["args_schema"]["type"], "integer");
     assert_says(square["doc"].as_str().unwrap(), &["Multiplies a whole number by itself."]);

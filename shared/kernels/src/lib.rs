@@ -12,6 +12,7 @@ mod squares;
 #[cfg(unix)]
 pub mod test_kernels;
 mod value;
+mod words;
 
 use gristmill_shared::{Kernels, kernels};
 
@@ -21,8 +22,9 @@ pub use roots::sum_sqrt;
 pub use sleeping::{SLEEP_SECONDS_MAX, sleep};
 pub use squares::square;
 pub use value::{DEPTH_MAX, VALUES_MAX, Value};
+pub use words::{DIFFERENT_WORDS_MAX, TEXT_BYTES_MAX, word_count};
 
 /// The kernels that the stock worker offers.
 pub fn all() -> Kernels {
-    kernels![echo, monte_carlo_pi, sleep, square, sum_sqrt]
+    kernels![echo, monte_carlo_pi, sleep, square, sum_sqrt, word_count]
 }
