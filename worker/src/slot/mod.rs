@@ -75,6 +75,7 @@ pub struct Counters {
 pub struct Slot {
     state: AtomicU64,
     consumer: [AtomicU64; 2],
+    pid: AtomicU32,
     batch: [AtomicU64; 2],
     index: AtomicU64,
     kernel: AtomicU32,
@@ -116,6 +117,8 @@ pub struct SlotTask {
 pub struct SlotSnapshot {
     /// The consumer.
     pub consumer: ConsumerId,
+    /// Its process, once it was forked.
+    pub pid: Option<u32>,
     /// The task in it, running or ended.
     pub task: Option<SlotTask>,
     /// Why the I/O thread (or the supervisor) has ended that task, if one of them has.
@@ -137,11 +140,17 @@ impl Slot {
         let (high, low) = consumer.halves();
         self.consumer[0].store(high, Relaxed);
         self.consumer[1].store(low, Relaxed);
+        self.pid.store(0, Relaxed);
         self.leaving.store(Leaving::None as u8, Relaxed);
         self.joined.store(false, Relaxed);
         self.peak_rss_bytes.store(0, Relaxed);
         self.progress.reset();
         fence(Release);
+    }
+
+    /// Notes the process of the consumer. Only the supervisor does so, when it has forked.
+    pub fn set_pid(&self, pid: u32) {
+        self.pid.store(pid, Relaxed);
     }
 
     /// Compute starts a task. False: the I/O thread has ended the one before; stop computing.
@@ -259,6 +268,7 @@ impl Slot {
         });
         SlotSnapshot {
             consumer: self.consumer(),
+            pid: Some(self.pid.load(Relaxed)).filter(|&pid| pid != 0),
             progress: task.and_then(|_| self.progress.read()),
             task,
             ended: match tag {

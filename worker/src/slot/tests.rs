@@ -74,3 +74,14 @@ fn progress_belongs_to_one_task() {
     assert!(slot.begin(&begin(1, 1)));
     assert_eq!(slot.snapshot().progress, None);
 }
+
+#[test]
+fn a_process_belongs_to_one_consumer() {
+    let slot = Slot::default();
+    slot.reset(ConsumerId::new());
+    assert_eq!(slot.snapshot().pid, None);
+    slot.set_pid(42);
+    assert_eq!(slot.snapshot().pid, Some(42));
+    slot.reset(ConsumerId::new());
+    assert_eq!(slot.snapshot().pid, None, "the successor is another process");
+}

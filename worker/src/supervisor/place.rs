@@ -64,6 +64,7 @@ impl Place {
         match forked {
             Ok(child) => {
                 tracing::debug!(event = events::CHILD_FORKED, role = "consumer", %consumer, pid = child.pid.as_raw(), place);
+                slot.set_pid(child.pid.as_raw().unsigned_abs());
                 self.child = Some(child);
             }
             Err(error) => {
