@@ -2,7 +2,7 @@
 
 use gristmill_shared::dead_letter::Epitaph;
 use gristmill_shared::outcome::encode_run;
-use gristmill_shared::{BatchId, KernelName, Keys, Message, Outcome, QueueName, codec, defaults};
+use gristmill_shared::{BatchId, KernelName, Keys, Message, Outcome, QueueName, TaskTime, codec, defaults};
 use redis::ScriptInvocation;
 
 use crate::Broker;
@@ -30,6 +30,8 @@ pub struct Run {
     pub first: u64,
     /// One outcome per task.
     pub outcomes: Vec<Outcome>,
+    /// How long each task ran; shorter where that is unknown.
+    pub times: Vec<TaskTime>,
 }
 
 /// A message that goes back, for tasks without a final outcome.
@@ -172,7 +174,7 @@ fn encode_runs(ending: &Ending, declared: &mut Declared) -> Result<Vec<EncodedRu
         let batch = number(&mut declared.batches, run.batch);
         let bucket = (run.batch, Keys::bucket_of(run.first));
         let bucket = if run.single { 0 } else { number(&mut declared.buckets, bucket) };
-        Ok((batch, bucket, run.first, encode_run(&run.outcomes)?))
+        Ok((batch, bucket, run.first, encode_run(&run.outcomes, &run.times)?))
     };
     ending.runs.iter().map(encode).collect()
 }

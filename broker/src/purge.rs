@@ -53,5 +53,6 @@ fn cancelled(message: &Message) -> Run {
         single: header.is_single(),
         first: header.first,
         outcomes: vec![outcome; header.count as usize],
+        times: Vec::new(),
     }
 }

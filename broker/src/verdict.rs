@@ -6,7 +6,7 @@ use gristmill_shared::codec::CodecError;
 use gristmill_shared::dead_letter::Epitaph;
 use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{
-    Body, DeathCause, Failure, KernelOptions, Message, Outcome, OutcomeKind, TaskOptions, defaults,
+    Body, DeathCause, Failure, KernelOptions, Message, Outcome, OutcomeKind, TaskOptions, TaskTime, defaults,
 };
 
 use crate::ending::{Dead, Destination, Ending, Replacement, Run};
@@ -20,8 +20,12 @@ pub struct EffectiveOptions {
     pub backoff: Duration,
     /// Longest back-off.
     pub backoff_max: Duration,
+    /// After this time the task is asked to end.
+    pub soft_time_limit: Option<Duration>,
     /// The process ends when a task runs longer than this.
     pub time_limit: Option<Duration>,
+    /// The process ends when it holds more memory than this while the task runs, bytes.
+    pub memory: Option<u64>,
 }
 
 impl EffectiveOptions {
@@ -32,7 +36,9 @@ impl EffectiveOptions {
             retries: task.retries.or(kernel.retries).unwrap_or(defaults::RETRIES),
             backoff: ms(task.backoff_ms).or(kernel.backoff).unwrap_or(defaults::BACKOFF),
             backoff_max: ms(task.backoff_max_ms).or(kernel.backoff_max).unwrap_or(defaults::BACKOFF_MAX),
+            soft_time_limit: ms(task.soft_time_limit_ms).or(kernel.soft_time_limit),
             time_limit: ms(task.time_limit_ms).or(kernel.time_limit),
+            memory: task.memory_bytes.or(kernel.memory),
         }
     }
 
@@ -161,8 +167,14 @@ fn end(ending: &mut Ending, suspect: &Suspect, body: &Body, message: Message, ki
     failure.certificate = Some(suspect.certificate.clone());
     ending.dead.push(Dead { epitaph: Epitaph::new(kind, &body.kernel, &failure), message: message.clone() });
     let header = message.header;
-    let outcomes = vec![Outcome::Bad(kind, failure)];
-    ending.runs.push(Run { batch: header.batch, single: header.is_single(), first: header.first, outcomes });
+    let times = suspect.certificate.run_ms.map(|ms| TaskTime::of(Duration::from_millis(ms))).into_iter().collect();
+    ending.runs.push(Run {
+        batch: header.batch,
+        single: header.is_single(),
+        first: header.first,
+        outcomes: vec![Outcome::Bad(kind, failure)],
+        times,
+    });
 }
 
 fn to_front(message: Message) -> Replacement {

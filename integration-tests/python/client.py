@@ -83,7 +83,8 @@ def read_run(run):
     (count,) = struct.unpack_from(">I", run)
     if count != 1:
         sys.exit(f"a batch of one has {count} outcomes")
-    return run[4], msgpack.unpackb(run[5:], raw=False)[0]
+    # run[5] tells how long the task ran.
+    return run[4], msgpack.unpackb(run[6:], raw=False)[0]
 
 
 def main():

@@ -19,10 +19,10 @@ pub(crate) fn decode_raw(bytes: Vec<u8>) -> Result<Vec<u8>, CodecError> {
 /// What a caller gets of a task that has ended.
 pub(crate) fn output(task: TaskId, collected: Collected) -> Output {
     match collected {
-        Collected::Outcome(Outcome::Value(bytes)) => Ok(bytes),
+        Collected::Outcome(Outcome::Value(bytes), _) => Ok(bytes),
         // The collector reads blobs; a reference that it leaves is as good as gone.
-        Collected::Outcome(Outcome::Blob(_)) => Err(TaskError::OutputGone(task)),
-        Collected::Outcome(Outcome::Bad(kind, failure)) => Err(TaskError::Ended(TaskFailure {
+        Collected::Outcome(Outcome::Blob(_), _) => Err(TaskError::OutputGone(task)),
+        Collected::Outcome(Outcome::Bad(kind, failure), _) => Err(TaskError::Ended(TaskFailure {
             task,
             kind,
             message: failure.message,

@@ -50,7 +50,7 @@ impl Client {
         let outcome = self.collector().single(batch).await;
         let task = batch.task(0);
         match outcome {
-            Ok(outcome) => output(task, gristmill_shared::results::Collected::Outcome(outcome)),
+            Ok(outcome) => output(task, gristmill_shared::results::Collected::Outcome(outcome, Default::default())),
             Err(error) if error.task().is_some() => self.item(batch, Err(error))?.1,
             Err(error) => Err(client_error(self.endpoint(), error).into()),
         }

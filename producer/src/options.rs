@@ -21,8 +21,13 @@ pub struct SubmitOptions {
     pub backoff: Option<Duration>,
     /// Longest back-off between attempts.
     pub backoff_max: Option<Duration>,
+    /// After this time the task is asked to end.
+    pub soft_time_limit: Option<Duration>,
     /// The task's process ends when it runs longer than this.
     pub time_limit: Option<Duration>,
+    /// The memory that the task may need, bytes: its process ends when it holds more, and a worker that has less does
+    /// not start it.
+    pub memory: Option<u64>,
     /// How long results stay after the batch finished.
     pub result_ttl: Option<Duration>,
     /// A task that has not started by then expires, counted from its due time.
@@ -68,6 +73,20 @@ impl SubmitOptions {
         self
     }
 
+    /// Asks a task to end that runs longer: `TaskContext::soft_limit_passed` tells it.
+    #[must_use]
+    pub fn soft_time_limit(mut self, limit: Duration) -> Self {
+        self.soft_time_limit = Some(limit);
+        self
+    }
+
+    /// Ends a task whose process holds more memory, in bytes.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
     /// Ends a task that runs longer.
     #[must_use]
     pub fn time_limit(mut self, limit: Duration) -> Self {
@@ -109,7 +128,9 @@ impl SubmitOptions {
             retries: self.retries,
             backoff_ms: self.backoff.map(milliseconds),
             backoff_max_ms: self.backoff_max.map(milliseconds),
+            soft_time_limit_ms: self.soft_time_limit.map(milliseconds),
             time_limit_ms: self.time_limit.map(milliseconds),
+            memory_bytes: self.memory.map(|bytes| bytes.clamp(1, defaults::INTEGER_MAX)),
         }
     }
 

@@ -59,6 +59,7 @@ impl Scene {
             single: false,
             first: message.header.first,
             outcomes: vec![Outcome::Value(vec![0xc0]); message.header.count as usize],
+            times: Vec::new(),
         };
         let ending = Ending { runs: messages.iter().map(run).collect(), ..Ending::default() };
         let (call, what) = (self.call(), Settlement { take, ending });

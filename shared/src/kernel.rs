@@ -52,8 +52,12 @@ pub struct KernelOptions {
     pub backoff: Option<Duration>,
     /// Longest back-off.
     pub backoff_max: Option<Duration>,
+    /// After this time a task is asked to end.
+    pub soft_time_limit: Option<Duration>,
     /// The process ends when a task runs longer than this.
     pub time_limit: Option<Duration>,
+    /// The memory that a task may need, bytes.
+    pub memory: Option<u64>,
 }
 
 /// Why a kernel did not return a value.

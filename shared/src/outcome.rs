@@ -1,7 +1,7 @@
 //! How a task ended for good, and how the outcomes of a run are stored.
 //!
-//! A run is `count` (u32, big-endian), one status byte per task, then a MessagePack array with one
-//! byte string per task: the MessagePack of the output, of a [`Failure`], or, where the status
+//! A run is `count` (u32, big-endian), one status byte per task, one byte per task that tells how long it
+//! ran ([`TaskTime`]), then a MessagePack array with one byte string per task: the MessagePack of the output, of a [`Failure`], or, where the status
 //! carries [`STATUS_BLOB`], of the [`BlobRef`] of the output.
 
 use std::fmt;
@@ -13,6 +13,7 @@ use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
 use crate::defaults::{ERROR_TEXT_BYTES_MAX, MESSAGE_TASKS_MAX};
 use crate::message::BlobRef;
+use crate::task_time::TaskTime;
 
 /// Added to the status byte of a task whose output stands in a blob.
 pub const STATUS_BLOB: u8 = 0x80;
@@ -105,12 +106,19 @@ impl Failure {
     pub fn new(message: impl Into<String>, attempt: u16) -> Self {
         let mut message = message.into();
         if message.len() > ERROR_TEXT_BYTES_MAX {
-            let end = (0..=ERROR_TEXT_BYTES_MAX - 3).rev().find(|&i| message.is_char_boundary(i)).unwrap_or(0);
-            message.truncate(end);
-            message.push('…');
+            message = cut(&message, ERROR_TEXT_BYTES_MAX);
         }
         Self { message, attempt, certificate: None }
     }
+}
+
+/// A text that is at most `limit` bytes long; where something is missing, it ends with an ellipsis.
+pub(crate) fn cut(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
+        return text.to_owned();
+    }
+    let end = (0..=limit.saturating_sub(3)).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 /// The outcome of one task.
@@ -164,30 +172,40 @@ impl Outcome {
     }
 }
 
-/// Writes the stored form of a run.
-pub fn encode_run(outcomes: &[Outcome]) -> Result<Vec<u8>, CodecError> {
+/// Writes the stored form of a run. `times` tells how long each task ran; where it is too short, that is unknown.
+pub fn encode_run(outcomes: &[Outcome], times: &[TaskTime]) -> Result<Vec<u8>, CodecError> {
     let payloads = outcomes.iter().map(Outcome::payload).collect::<Result<Vec<_>, _>>()?;
     let size = payloads.iter().map(|p| p.len() + 5).sum::<usize>();
-    let mut bytes = Vec::with_capacity(9 + outcomes.len() + size);
+    let mut bytes = Vec::with_capacity(9 + 2 * outcomes.len() + size);
     bytes.extend_from_slice(&(outcomes.len() as u32).to_be_bytes());
     bytes.extend(outcomes.iter().map(Outcome::status));
+    bytes.extend((0..outcomes.len()).map(|item| times.get(item).copied().unwrap_or_default().byte()));
     rmp_serde::encode::write_named(&mut bytes, &payloads)?;
     Ok(bytes)
 }
 
-/// Reads the stored form of a run.
+/// Reads the outcomes of a run in its stored form.
 pub fn decode_run(bytes: &[u8]) -> Result<Vec<Outcome>, CodecError> {
+    Ok(decode_timed_run(bytes)?.into_iter().map(|(outcome, _)| outcome).collect())
+}
+
+/// Reads the stored form of a run: how each task ended, and how long it ran.
+pub fn decode_timed_run(bytes: &[u8]) -> Result<Vec<(Outcome, TaskTime)>, CodecError> {
     let (count, rest) = bytes.split_first_chunk::<4>().ok_or(CodecError::Malformed("a run is cut short"))?;
     let count = u32::from_be_bytes(*count);
-    if count == 0 || count > MESSAGE_TASKS_MAX || rest.len() < count as usize {
+    if count == 0 || count > MESSAGE_TASKS_MAX || rest.len() < 2 * count as usize {
         return Err(CodecError::Malformed("a run announces an impossible number of outcomes"));
     }
-    let (statuses, payloads) = rest.split_at(count as usize);
+    let (statuses, rest) = rest.split_at(count as usize);
+    let (times, payloads) = rest.split_at(count as usize);
     let payloads: Vec<&SerdeBytes> = rmp_serde::from_slice(payloads)?;
     if payloads.len() != statuses.len() {
         return Err(CodecError::Malformed("a run has another number of payloads than statuses"));
     }
-    statuses.iter().zip(payloads).map(|(&status, payload)| Outcome::read(status, payload)).collect()
+    let read = |((&status, &time), payload): ((&u8, &u8), &SerdeBytes)| {
+        Ok((Outcome::read(status, payload)?, TaskTime::from_byte(time)))
+    };
+    statuses.iter().zip(times).zip(payloads).map(read).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +220,11 @@ mod tests {
             Outcome::Bad(OutcomeKind::Failed, Failure::new("no such file", 2)),
             Outcome::Blob(BlobRef { name: "o7.c.1.1".into(), bytes: 1 << 20 }),
         ];
-        assert_eq!(decode_run(&encode_run(&run).unwrap()).unwrap(), run);
+        let times = [TaskTime::from_byte(7), TaskTime::UNKNOWN];
+        let bytes = encode_run(&run, &times).unwrap();
+        assert_eq!(decode_run(&bytes).unwrap(), run);
+        let read: Vec<_> = decode_timed_run(&bytes).unwrap().into_iter().map(|(_, time)| time.byte()).collect();
+        assert_eq!(read, [7, 0, 0]);
     }
 
     #[test]

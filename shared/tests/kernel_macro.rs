@@ -35,6 +35,8 @@ struct Thumbnail {
     retries = 2,
     backoff = "500ms",
     backoff_max = "10m",
+    soft_time_limit = "25s",
+    memory = "512MiB",
     crate = ::gristmill_shared
 )]
 fn thumbnail(ctx: &TaskContext, mut args: Thumbnail) -> Result<Bytes, KernelError> {
@@ -197,7 +199,9 @@ fn names_and_options() {
         retries: Some(2),
         backoff: Some(Duration::from_millis(500)),
         backoff_max: Some(Duration::from_secs(600)),
+        soft_time_limit: Some(Duration::from_secs(25)),
         time_limit: Some(Duration::from_secs(30)),
+        memory: Some(512 << 20),
     };
     assert_eq!(options(thumbnail), expected);
 }

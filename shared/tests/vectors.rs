@@ -2,12 +2,13 @@
 
 use gristmill_shared::codec;
 use gristmill_shared::dead_letter::{DeadLetter, Epitaph};
+use gristmill_shared::history::EarlierEnd;
 use gristmill_shared::message::BlobRef;
-use gristmill_shared::outcome::{decode_run, encode_run};
+use gristmill_shared::outcome::{decode_timed_run, encode_run};
 use gristmill_shared::serde_bytes::ByteBuf;
 use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{
-    Body, Certificate, Failure, Header, Lane, Message, Outcome, OutcomeKind, QueueName, TaskOptions,
+    Body, Certificate, Failure, Header, Lane, Message, Outcome, OutcomeKind, QueueName, TaskOptions, TaskTime,
 };
 use serde::Deserialize;
 
@@ -63,12 +64,15 @@ struct BodyVector {
     blob: Option<BlobRef>,
     #[serde(default)]
     options: TaskOptions,
+    #[serde(default)]
+    history: Vec<EarlierEnd>,
 }
 
 #[derive(Deserialize)]
 struct RunVector {
     #[serde(flatten)]
     bytes: Bytes,
+    times: Vec<TaskTime>,
     outcomes: Vec<OutcomeVector>,
 }
 
@@ -133,6 +137,7 @@ impl MessageVector {
             args: self.body.args.iter().map(|arg| ByteBuf::from(unhex(arg))).collect(),
             blob: self.body.blob.clone(),
             options: self.body.options.clone(),
+            history: self.body.history.clone(),
         };
         (Message::new(header, &body).unwrap(), body)
     }
@@ -193,8 +198,9 @@ fn what_is_unreadable() {
 fn runs() {
     for vector in vectors().runs {
         let outcomes: Vec<_> = vector.outcomes.iter().map(OutcomeVector::outcome).collect();
-        assert_eq!(hex(&encode_run(&outcomes).unwrap()), vector.bytes.hex, "{}", vector.bytes.name);
-        assert_eq!(decode_run(&unhex(&vector.bytes.hex)).unwrap(), outcomes, "{}", vector.bytes.name);
+        assert_eq!(hex(&encode_run(&outcomes, &vector.times).unwrap()), vector.bytes.hex, "{}", vector.bytes.name);
+        let timed: Vec<_> = outcomes.into_iter().zip(vector.times).collect();
+        assert_eq!(decode_timed_run(&unhex(&vector.bytes.hex)).unwrap(), timed, "{}", vector.bytes.name);
     }
 }
 

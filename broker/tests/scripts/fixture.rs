@@ -53,7 +53,7 @@ pub fn message(batch: BatchId, queue_name: &str, lane: Lane, first: u64, count: 
 
 pub fn body(count: u32) -> Body {
     let args = (0..count).map(|i| codec::encode(&i).unwrap().into()).collect();
-    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default() }
+    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), history: Vec::new() }
 }
 
 pub fn single(batch: BatchId, queue_name: &str) -> Message {
@@ -73,7 +73,7 @@ pub fn bad(kind: OutcomeKind) -> Outcome {
 
 pub fn run(message: &Message, outcomes: Vec<Outcome>) -> Run {
     let header = &message.header;
-    Run { batch: header.batch, single: header.is_single(), first: header.first, outcomes }
+    Run { batch: header.batch, single: header.is_single(), first: header.first, outcomes, times: Vec::new() }
 }
 
 pub fn back(message: &Message, to: Destination) -> Replacement {

@@ -94,7 +94,7 @@ async fn what_does_not_cover_the_messages_is_refused_with_nothing_written() {
     let batch = m[0].header.batch;
     let call = c.next();
     let before = b.snapshot().await;
-    let stray = |first, n: usize| Run { batch, single: false, first, outcomes: vec![value(); n] };
+    let stray = |first, n: usize| Run { batch, single: false, first, outcomes: vec![value(); n], times: vec![] };
     let runs = |runs: Vec<Run>| settlement(&m[..1], Ending { runs, ..Ending::default() });
     let again =
         |message: Message| Ending { replacements: vec![back(&message, Destination::Front)], ..Ending::default() };

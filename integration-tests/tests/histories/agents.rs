@@ -336,7 +336,7 @@ impl World<'_> {
             let outcome = Outcome::Bad(OutcomeKind::Cancelled, failure);
             let outcomes = vec![outcome; header.count as usize];
             let (batch, single, first) = (header.batch, header.is_single(), header.first);
-            ending.runs.push(gristmill_broker::Run { batch, single, first, outcomes });
+            ending.runs.push(gristmill_broker::Run { batch, single, first, outcomes, times: Vec::new() });
         }
         self.model.end(&ending)
     }

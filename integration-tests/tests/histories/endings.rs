@@ -72,7 +72,8 @@ fn record(ending: &mut Ending, message: &Message, item: u32, outcome: Outcome) {
     match ending.runs.last_mut().filter(continues) {
         Some(run) => run.outcomes.push(outcome),
         None => {
-            ending.runs.push(Run { batch: header.batch, single: header.is_single(), first, outcomes: vec![outcome] })
+            let (single, outcomes) = (header.is_single(), vec![outcome]);
+            ending.runs.push(Run { batch: header.batch, single, first, outcomes, times: Vec::new() })
         }
     }
 }

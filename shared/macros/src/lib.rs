@@ -12,6 +12,7 @@ mod options;
 mod problems;
 mod remote;
 mod signature;
+mod size;
 mod unit_struct;
 
 use proc_macro::TokenStream;
@@ -32,13 +33,15 @@ use proc_macro::TokenStream;
 /// | option | meaning |
 /// |---|---|
 /// | `name = "…"` | the name under which workers offer it, else the function's: 1 to 128 of `A-Za-z0-9_.:-` |
+/// | `soft_time_limit = "25s"` | a task that runs longer is asked to end: `TaskContext::soft_limit_passed` |
 /// | `time_limit = "30s"` | a task that runs longer is ended, with its process |
+/// | `memory = "512MiB"` | a task whose process holds more is ended, with its process |
 /// | `retries = 2` | attempts after the first that fails, 0 to 65535 |
 /// | `backoff = "1s"` | wait before the first retry; doubles each time |
 /// | `backoff_max = "10m"` | longest wait between two attempts |
 /// | `crate = path` | the crate `gristmill_shared`, where it is re-exported by a crate of your own |
 ///
-/// A time is a whole number and one of `ms`, `s`, `m`, `h`. A task's own options come first.
+/// A time is a whole number and one of `ms`, `s`, `m`, `h`; an amount of memory one of `KiB`, `MiB`, `GiB`. A task's own options come first.
 ///
 /// The function is free, safe, neither async nor generic. It may take `&TaskContext` first, then up to 16
 /// owned values which implement `Serialize`, `DeserializeOwned` and `JsonSchema`. It returns a value,

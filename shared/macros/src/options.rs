@@ -8,9 +8,9 @@ use syn::punctuated::Punctuated;
 use syn::{Expr, ExprLit, Lit, LitStr, Token};
 
 use crate::problems::Problems;
-use crate::{duration, name};
+use crate::{duration, name, size};
 
-const KNOWN: &str = "name, time_limit, retries, backoff, backoff_max and crate";
+const KNOWN: &str = "name, soft_time_limit, time_limit, memory, retries, backoff, backoff_max and crate";
 
 #[derive(Default)]
 pub struct Options {
@@ -20,7 +20,9 @@ pub struct Options {
     retries: Option<u16>,
     backoff_ms: Option<u64>,
     backoff_max_ms: Option<u64>,
+    soft_time_limit_ms: Option<u64>,
     time_limit_ms: Option<u64>,
+    memory: Option<u64>,
 }
 
 /// `key = value`
@@ -66,6 +68,12 @@ impl Options {
             {
                 problems.at(&value, "backoff, the first wait, is longer than backoff_max, the longest");
             }
+            if let (Some(soft), Some(hard)) = (self.soft_time_limit_ms, self.time_limit_ms)
+                && soft >= hard
+                && option.ends_with("time_limit")
+            {
+                problems.at(&value, "soft_time_limit must be shorter than time_limit, which ends the process");
+            }
             seen.push(option);
         }
     }
@@ -77,6 +85,8 @@ impl Options {
             "retries" => self.retries = Some(retries(value)?),
             "backoff" => self.backoff_ms = Some(time(value)?),
             "backoff_max" => self.backoff_max_ms = Some(time(value)?),
+            "soft_time_limit" => self.soft_time_limit_ms = Some(positive(value, time(value)?)?),
+            "memory" => self.memory = Some(memory(value)?),
             "time_limit" => self.time_limit_ms = Some(positive(value, time(value)?)?),
             _ => {
                 let message = format!("unknown option `{option}`; the options are {KNOWN}");
@@ -94,13 +104,16 @@ impl Options {
             |ms: Option<u64>| ms.map_or(none.clone(), |ms| some(quote!(::core::time::Duration::from_millis(#ms))));
         let retries = self.retries.map_or(none.clone(), |retries| some(quote!(#retries)));
         let (backoff, backoff_max) = (time(self.backoff_ms), time(self.backoff_max_ms));
-        let time_limit = time(self.time_limit_ms);
+        let (soft_time_limit, time_limit) = (time(self.soft_time_limit_ms), time(self.time_limit_ms));
+        let memory = self.memory.map_or(none.clone(), |bytes| some(quote!(#bytes)));
         quote! {
             #shared::kernel::KernelOptions {
                 retries: #retries,
                 backoff: #backoff,
                 backoff_max: #backoff_max,
+                soft_time_limit: #soft_time_limit,
                 time_limit: #time_limit,
+                memory: #memory,
             }
         }
     }
@@ -120,6 +133,11 @@ fn kernel_name(value: &Expr) -> syn::Result<String> {
 fn time(value: &Expr) -> syn::Result<u64> {
     let literal = text(value, "a time is a text, as in \"30s\"; its units are ms, s, m and h")?;
     duration::milliseconds(&literal.value()).map_err(|message| syn::Error::new(literal.span(), message))
+}
+
+fn memory(value: &Expr) -> syn::Result<u64> {
+    let literal = text(value, "an amount of memory is a text, as in \"512MiB\"; its units are KiB, MiB and GiB")?;
+    size::bytes(&literal.value()).map_err(|message| syn::Error::new(literal.span(), message))
 }
 
 fn positive(value: &Expr, ms: u64) -> syn::Result<u64> {

@@ -6,6 +6,7 @@ use serde_bytes::ByteBuf;
 use super::header::{FLAG_BLOB, Header};
 use crate::codec::{self, CodecError};
 use crate::defaults::{BLOB_BYTES_MAX, BLOB_PART_BYTES, MESSAGE_TASKS_MAX};
+use crate::history::EarlierEnd;
 
 /// The body of a message, version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,10 @@ pub struct Body {
     /// What differs from the kernel's own options.
     #[serde(default, skip_serializing_if = "TaskOptions::is_default")]
     pub options: TaskOptions,
+    /// How the task ended before it was taken back from the dead letters, oldest first; only in a message
+    /// of one task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<EarlierEnd>,
 }
 
 impl Body {
@@ -79,9 +84,15 @@ pub struct TaskOptions {
     /// Longest back-off, ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff_max_ms: Option<u64>,
+    /// After this time the task is asked to end, ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_time_limit_ms: Option<u64>,
     /// The process ends when a task runs longer than this, ms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_ms: Option<u64>,
+    /// What the task may need: its process ends when it holds more, and a worker that has less does not start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
 }
 
 impl TaskOptions {

@@ -30,7 +30,7 @@ impl Collector {
     /// Waits for the outcome of a batch of one.
     pub async fn single(&self, batch: BatchId) -> Result<Outcome, ResultsError> {
         match self.stream(batch).single().next().await {
-            Some(Ok((_, Collected::Outcome(outcome)))) => Ok(outcome),
+            Some(Ok((_, Collected::Outcome(outcome, _)))) => Ok(outcome),
             Some(Err(error)) => Err(error),
             Some(Ok((_, Collected::Delivered))) | None => Err(ResultsError::Expired { batch, missing: 1 }),
         }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::defaults::MESSAGE_TASKS_MAX;
 use crate::outcome::{self, Outcome};
+use crate::task_time::TaskTime;
 
 /// A settled run, as the list of runs names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +30,7 @@ impl Run {
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Item {
-    Outcome(u64, Outcome),
+    Outcome(u64, Outcome, TaskTime),
     /// The outcome was delivered to somebody and forgotten.
     Delivered(u64),
     /// What is stored makes no sense.
@@ -44,9 +45,10 @@ pub(super) fn append(items: &mut VecDeque<Item>, run: Run, value: Option<&[u8]>)
         items.extend(run.indices().map(Item::Delivered));
         return;
     };
-    match outcome::decode_run(value) {
+    match outcome::decode_timed_run(value) {
         Ok(outcomes) if outcomes.len() as u64 == run.count => {
-            items.extend(run.indices().zip(outcomes).map(|(index, outcome)| Item::Outcome(index, outcome)));
+            let timed = run.indices().zip(outcomes);
+            items.extend(timed.map(|(index, (outcome, time))| Item::Outcome(index, outcome, time)));
             items.push_back(Item::EndOfRun(run));
         }
         Ok(outcomes) => {
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_run_of_another_length_is_unreadable() {
-        let value = outcome::encode_run(&[Outcome::Value(vec![1])]).unwrap();
+        let value = outcome::encode_run(&[Outcome::Value(vec![1])], &[]).unwrap();
         let mut items = VecDeque::new();
         append(&mut items, Run { first: 3, count: 2 }, Some(&value));
         assert!(matches!(&items.make_contiguous()[..], [Item::Unreadable(3, _), Item::Unreadable(4, _)]));

@@ -15,6 +15,7 @@ mod reader;
 mod stream;
 
 use crate::outcome::Outcome;
+use crate::task_time::TaskTime;
 
 pub use collector::Collector;
 pub use error::ResultsError;
@@ -24,8 +25,8 @@ pub use stream::CollectorStream;
 /// What a collector knows of a task that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Collected {
-    /// How it ended. Never [`Outcome::Blob`]: an output that stands in a blob is read.
-    Outcome(Outcome),
+    /// How it ended, and how long it ran. Never [`Outcome::Blob`]: an output that stands in a blob is read.
+    Outcome(Outcome, TaskTime),
     /// It ended, its outcome was delivered to another collector and forgotten since.
     Delivered,
 }

@@ -155,7 +155,7 @@ impl CollectorStream {
                     self.items.pop_front();
                     continue;
                 }
-                Item::Outcome(index, _) | Item::Delivered(index) | Item::Unreadable(index, _) => *index,
+                Item::Outcome(index, ..) | Item::Delivered(index) | Item::Unreadable(index, _) => *index,
             };
             if self.delivered.contains(index) || self.only.is_some_and(|only| only != index) {
                 self.items.pop_front();
@@ -163,7 +163,7 @@ impl CollectorStream {
             }
             // The item stays in front until its blob is here: this future may be dropped.
             let value = match self.items.front()? {
-                Item::Outcome(_, Outcome::Blob(blob)) => match self.reader.blob(self.batch, blob).await {
+                Item::Outcome(_, Outcome::Blob(blob), _) => match self.reader.blob(self.batch, blob).await {
                     Ok(value) => Some(value),
                     Err(error) => return Some(Err(error)),
                 },
@@ -177,15 +177,17 @@ impl CollectorStream {
 
     fn collected(&self, index: u64, item: Item, blob: Option<Option<Vec<u8>>>) -> Result<Collected, ResultsError> {
         let task = self.batch.task(index);
-        let outcome = match (item, blob) {
-            (Item::Unreadable(_, why), _) => return Err(ResultsError::Unreadable { task, why }),
-            (_, Some(None)) => return Err(ResultsError::BlobGone(task)),
-            (_, Some(Some(value))) => Outcome::Value(value),
-            (Item::Outcome(_, outcome), None) => outcome,
-            (Item::Delivered(_) | Item::EndOfRun(_), None) => return Ok(Collected::Delivered),
+        let (outcome, time) = match item {
+            Item::Unreadable(_, why) => return Err(ResultsError::Unreadable { task, why }),
+            Item::Delivered(_) | Item::EndOfRun(_) => return Ok(Collected::Delivered),
+            Item::Outcome(_, outcome, time) => match blob {
+                None => (outcome, time),
+                Some(Some(value)) => (Outcome::Value(value), time),
+                Some(None) => return Err(ResultsError::BlobGone(task)),
+            },
         };
         tracing::debug!(event = events::RESULT_DELIVERED, %task, outcome = %outcome.kind(), "result delivered");
-        Ok(Collected::Outcome(outcome))
+        Ok(Collected::Outcome(outcome, time))
     }
 
     /// Reads the batch's state, then what was listed since the last look: once the state says

@@ -32,6 +32,15 @@ fn too_long() {}
 #[kernel(backoff = "2m", backoff_max = "1m")]
 fn upside_down() {}
 
+#[kernel(soft_time_limit = "30s", time_limit = "30s")]
+fn soft_is_not_shorter() {}
+
+#[kernel(memory = "512MB")]
+fn bad_memory() {}
+
+#[kernel(memory = "0MiB")]
+fn no_memory() {}
+
 #[kernel(retries = 1, retries = 2)]
 fn twice() {}
 

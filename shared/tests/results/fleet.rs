@@ -74,7 +74,7 @@ impl Fleet {
     }
 
     pub async fn settle_silently(&mut self, batch: BatchId, first: u64, outcomes: &[Outcome]) {
-        self.settle_bytes(batch, first, outcomes.len(), &encode_run(outcomes).unwrap()).await;
+        self.settle_bytes(batch, first, outcomes.len(), &encode_run(outcomes, &[]).unwrap()).await;
     }
 
     pub async fn settle_bytes(&mut self, batch: BatchId, first: u64, count: usize, value: &[u8]) {
@@ -84,7 +84,7 @@ impl Fleet {
     }
 
     pub async fn settle_single(&mut self, batch: BatchId, outcome: &Outcome, inline: bool) {
-        let run = encode_run(std::slice::from_ref(outcome)).unwrap();
+        let run = encode_run(std::slice::from_ref(outcome), &[]).unwrap();
         self.run::<()>(cmd("HSET").arg(self.keys.batch(batch)).arg("outcome").arg(&run)).await;
         let word = if inline { [b"o", &run[..]].concat() } else { b"s".to_vec() };
         self.say(batch, &word).await;

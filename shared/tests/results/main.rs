@@ -24,7 +24,7 @@ async fn next(stream: &mut CollectorStream) -> Option<Result<(u64, Collected), R
 
 async fn outcome(stream: &mut CollectorStream) -> (u64, Outcome) {
     match next(stream).await.expect("the stream has ended") {
-        Ok((index, Collected::Outcome(outcome))) => (index, outcome),
+        Ok((index, Collected::Outcome(outcome, _))) => (index, outcome),
         other => panic!("{other:?}"),
     }
 }

@@ -73,7 +73,9 @@ fn describe(kernel: &RegisteredKernel) -> String {
         "retries": kernel.options.retries,
         "backoff_ms": ms(kernel.options.backoff),
         "backoff_max_ms": ms(kernel.options.backoff_max),
+        "soft_time_limit_ms": ms(kernel.options.soft_time_limit),
         "time_limit_ms": ms(kernel.options.time_limit),
+        "memory_bytes": kernel.options.memory,
     });
     json!({ "doc": kernel.doc, "args_schema": (kernel.args_schema)(), "options": options }).to_string()
 }

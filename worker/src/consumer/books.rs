@@ -16,7 +16,8 @@ pub fn collect(io: &Io) {
     let mut inflight = io.inflight.borrow_mut();
     for ended in io.handover.take_ended() {
         if let Some(held) = inflight.by_serial(ended.serial) {
-            held.end(ended.item, end_of(ended));
+            let (item, run) = (ended.item, ended.run);
+            held.end_after(item, end_of(ended), run);
         }
     }
 }

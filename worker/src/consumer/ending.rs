@@ -203,6 +203,7 @@ impl<J: FnMut() -> f64> Writer<J> {
     fn outcome(&mut self, held: &Held, item: u32, outcome: Outcome, bytes: usize) {
         let header = &held.message.header;
         let index = header.first + u64::from(item);
+        let time = held.times.get(item as usize).copied().unwrap_or_default();
         if self.open > 0
             && self.open + bytes <= RUN_BYTES_MAX
             && let Some(run) = self.ending.runs.last_mut()
@@ -212,11 +213,12 @@ impl<J: FnMut() -> f64> Writer<J> {
             && Keys::bucket_of(run.first) == Keys::bucket_of(index)
         {
             run.outcomes.push(outcome);
+            run.times.push(time);
             self.open += bytes;
             return;
         }
-        let run = Run { batch: header.batch, single: header.is_single(), first: index, outcomes: vec![outcome] };
-        self.ending.runs.push(run);
+        let (single, outcomes, times) = (header.is_single(), vec![outcome], vec![time]);
+        self.ending.runs.push(Run { batch: header.batch, single, first: index, outcomes, times });
         self.open = bytes;
     }
 }

@@ -1,10 +1,11 @@
 //! The messages in flight, as the I/O thread knows them: the same list as in Redis, in the same order.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use gristmill_broker::ParkedList;
 use gristmill_shared::message::{BlobRef, Body};
-use gristmill_shared::{BatchId, KernelError, Message, OutcomeKind, RegisteredKernel};
+use gristmill_shared::{BatchId, KernelError, Message, OutcomeKind, RegisteredKernel, TaskTime};
 
 /// How one item ended, before anybody asked whether it is tried again.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +49,8 @@ pub struct Held {
     pub bytes: usize,
     /// How its items ended.
     pub ends: Vec<Option<End>>,
+    /// How long they ran.
+    pub times: Vec<TaskTime>,
     missing: u32,
     /// Whether the compute thread has it.
     pub handed_over: bool,
@@ -59,7 +62,8 @@ impl Held {
         let count = message.header.count;
         let ends = vec![None; count as usize];
         let missing = if matches!(fate, Fate::Park(_)) { 0 } else { count };
-        Self { serial, message, fate, bytes, ends, missing, handed_over: false }
+        let times = vec![TaskTime::UNKNOWN; count as usize];
+        Self { serial, message, fate, bytes, ends, times, missing, handed_over: false }
     }
 
     /// Whether nothing of it runs or will run here.
@@ -73,6 +77,14 @@ impl Held {
             *slot = Some(end);
             self.missing = self.missing.saturating_sub(1);
         }
+    }
+
+    /// Records the end of an item that ran for so long.
+    pub fn end_after(&mut self, item: u32, end: End, run: Duration) {
+        if let (Some(None), Some(time)) = (self.ends.get(item as usize), self.times.get_mut(item as usize)) {
+            *time = TaskTime::of(run);
+        }
+        self.end(item, end);
     }
 
     /// Records the same end for every item that has none.
@@ -99,6 +111,7 @@ impl Held {
     /// Keeps only the items before `count`; the others were given back in `started`'s place.
     fn shorten(&mut self, started: Message) {
         self.ends.truncate(started.header.count as usize);
+        self.times.truncate(self.ends.len());
         self.missing = self.ends.iter().filter(|end| end.is_none()).count() as u32;
         if let Fate::Run { body, .. } = &mut self.fate {
             body.args.truncate(self.ends.len());

@@ -100,7 +100,7 @@ fn settle_as(io: &Io, running: &Running, why: Leaving, outcome: End) {
         return;
     }
     if let Some(held) = io.inflight.borrow_mut().by_serial(running.serial) {
-        held.end(running.item, outcome);
+        held.end_after(running.item, outcome, running.item_for);
     }
     end(io, Mode::Ending { why, returned: None });
 }

@@ -60,7 +60,7 @@ local function check_run(run)
   local b, value = run.batch, run.value
   if not b or not run.first or #value < 5 then return 'a run names no batch, or has no outcomes' end
   run.count = u32(value, 1)
-  if run.count < 1 or run.count > 4096 or #value < 4 + run.count then return 'a run is cut short' end
+  if run.count < 1 or run.count > 4096 or #value < 4 + 2 * run.count then return 'a run is cut short' end
   for i = 5, 4 + run.count do
     local kind = KINDS[string.byte(value, i) % 128 + 1]
     if not kind then return 'a run has an unknown status' end
