@@ -45,6 +45,8 @@ pub struct QueueStats {
     pub dead_tasks: u64,
     /// Whether claims skip it.
     pub paused: bool,
+    /// The most messages that each lane, and the scheduled set, may hold; none: the default.
+    pub depth_limit: Option<u64>,
     /// Everything counted since the queue exists: `enqueued`, and each outcome.
     pub totals: BTreeMap<String, u64>,
 }
@@ -183,6 +185,7 @@ impl Broker {
             parked_tasks: number(&fields, "parked_tasks"),
             dead_tasks: number(&fields, "dead_tasks"),
             paused,
+            depth_limit: optional(&fields, "depth_limit"),
             totals: fields.iter().filter_map(total).collect(),
         })
     }

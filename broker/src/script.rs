@@ -68,6 +68,8 @@ scripts! {
     purge: "message" "queues" "finish" "ending";
     cancel: "message" "finish";
     revive: "message" "queues" "finish";
+    discard: "message" "queues";
+    manage: "message" "queues";
 }
 
 impl Default for Scripts {

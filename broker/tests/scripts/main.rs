@@ -15,6 +15,7 @@ mod forget;
 mod judge;
 mod large;
 mod lease;
+mod manage;
 mod promote;
 mod purge;
 mod reclaim;

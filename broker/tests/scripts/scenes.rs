@@ -7,9 +7,9 @@ use gristmill_shared::{BatchId, Certificate, ConsumerId, DeathCause, KernelName,
 
 use crate::fixture::*;
 
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 18] = [
     "enqueue", "join", "leave", "claim", "settle", "release", "renew", "touch", "reclaim", "judge", "promote", "tick",
-    "sweep", "forget", "purge", "cancel", "revive",
+    "sweep", "forget", "purge", "cancel", "revive", "manage",
 ];
 
 pub struct Scene {
@@ -113,6 +113,7 @@ impl Scene {
             }
             "cancel" => broker.cancel(c, self.next.0.header.batch, None).await? == Cancelled::Done,
             "revive" => broker.revive(c, self.letter.0.task(0), &self.letter.1).await? == Revived::Done,
+            "manage" => broker.manage(c, &a[0], Wish::Resume, false).await? == Managed::Done,
             other => panic!("{other} has no scene"),
         })
     }
