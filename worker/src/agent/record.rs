@@ -1,5 +1,7 @@
 //! Publishes what this worker is and does: readers read, workers are never asked.
 
+use std::fmt::Display;
+use std::fs;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -12,7 +14,7 @@ use serde_json::json;
 
 use super::Agent;
 use crate::clock;
-use crate::slot::{Slot, SlotSnapshot, Slots};
+use crate::slot::{Slot, Slots};
 
 const EVERY: Duration = Duration::from_secs(2);
 const KERNELS_EVERY: Duration = Duration::from_secs(60);
@@ -86,6 +88,7 @@ fn fields(agent: &Agent, started_at: &str) -> Vec<(String, String)> {
     let mut fields = vec![
         ("host", config.host.clone()),
         ("pid", getppid().to_string()),
+        ("agent_pid", std::process::id().to_string()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
         ("consumers", config.consumers.to_string()),
         ("queues", queues.join(",")),
@@ -96,7 +99,7 @@ fn fields(agent: &Agent, started_at: &str) -> Vec<(String, String)> {
     fields.extend(totals(agent.slots));
     let mut fields: Vec<_> = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     for (place, slot) in agent.slots.iter().enumerate() {
-        fields.push((format!("consumer.{place}"), consumer(&slot.snapshot(), &agent.kernels)));
+        fields.push((format!("consumer.{place}"), consumer(slot, &agent.kernels)));
     }
     fields
 }
@@ -112,25 +115,46 @@ fn totals(slots: Slots) -> [(&'static str, String); 5] {
     ]
 }
 
-/// One consumer in one line, `key=value` where something has a value.
-fn consumer(slot: &SlotSnapshot, kernels: &Kernels) -> String {
-    let mut line = slot.consumer.to_string();
-    match &slot.task {
-        Some(task) => {
-            let kernel = kernels.iter().nth(task.kernel as usize).map_or("?", |kernel| kernel.name);
-            let (state, at) = (if slot.ended.is_some() { "ending" } else { "running" }, time(task.started_at_ms));
-            line += &format!(" {state} task={} kernel={kernel} started_at={at} run_ms={}", task.task, task.run_ms);
+/// One consumer in one line: its id, its state, then `key=value` where something has a value. What its task noted
+/// stands last, since it may hold anything.
+fn consumer(slot: &Slot, kernels: &Kernels) -> String {
+    let (slot, counters) = (slot.snapshot(), slot.counters());
+    let state = match &slot.task {
+        Some(_) if slot.ended.is_some() => "ending",
+        Some(_) => "running",
+        None if slot.joined => "idle",
+        None => "starting",
+    };
+    let mut line = format!("{} {state}", slot.consumer);
+    let mut add = |name: &str, value: &dyn Display| line += &format!(" {name}={value}");
+    if let Some(pid) = slot.pid {
+        add("pid", &pid);
+        if let Some(bytes) = resident_bytes(pid) {
+            add("rss_bytes", &bytes);
         }
-        None if slot.joined => line += " idle",
-        None => line += " starting",
+    }
+    add("succeeded", &counters.succeeded.load(Relaxed));
+    add("failed", &counters.failed.load(Relaxed));
+    if let Some(task) = &slot.task {
+        add("task", &task.task);
+        add("kernel", &kernels.iter().nth(task.kernel as usize).map_or("?", |kernel| kernel.name));
+        add("started_at", &time(task.started_at_ms));
+        add("run_ms", &task.run_ms);
     }
     if slot.leaving != crate::slot::Leaving::None {
-        line += &format!(" leaving={}", slot.leaving.as_str());
+        add("leaving", &slot.leaving.as_str());
     }
     if let Some(progress) = &slot.progress {
-        line += &format!(" progress={progress}");
+        add("progress", progress);
     }
     line
+}
+
+/// What a process holds in memory now; none if it is gone.
+fn resident_bytes(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    Some(kib.parse::<u64>().ok()? * 1024)
 }
 
 /// RFC 3339, UTC.
@@ -153,14 +177,17 @@ mod tests {
         let id = ConsumerId::new();
         slot.reset(id);
         let kernels = Kernels::default();
-        assert_eq!(consumer(&slot.snapshot(), &kernels), format!("{id} starting"));
+        assert_eq!(consumer(&slot, &kernels), format!("{id} starting succeeded=0 failed=0"));
         slot.set_joined();
-        assert_eq!(consumer(&slot.snapshot(), &kernels), format!("{id} idle"));
+        slot.set_pid(std::process::id());
+        let line = consumer(&slot, &kernels);
+        assert!(line.starts_with(&format!("{id} idle pid={} rss_bytes=", std::process::id())), "{line}");
         let task = BatchId::new().task(3);
         assert!(slot.begin(&Begin { position: 0, item: 0, task, kernel: 9, time_limit: None }));
         slot.note_progress("half way");
-        let line = consumer(&slot.snapshot(), &kernels);
-        assert!(line.starts_with(&format!("{id} running task={task} kernel=? started_at=20")), "{line}");
+        let line = consumer(&slot, &kernels);
+        assert!(line.starts_with(&format!("{id} running pid=")), "{line}");
+        assert!(line.contains(&format!(" task={task} kernel=? started_at=20")), "{line}");
         assert!(line.ends_with("progress=half way"), "{line}");
     }
 }
