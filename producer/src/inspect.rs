@@ -56,7 +56,7 @@ impl Client {
     }
 
     /// Consumers that hold a lease.
-    pub(crate) async fn live_consumers(&self) -> Result<u64, ClientError> {
+    pub async fn live_consumers(&self) -> Result<u64, ClientError> {
         let broker = self.broker();
         Ok(call!(self, connection => broker.live_consumers(connection)))
     }

@@ -1,6 +1,7 @@
 //! Where the server program is.
 
 use std::env;
+use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -17,12 +18,21 @@ pub fn find_server() -> Result<PathBuf, EmbeddedError> {
         let path = PathBuf::from(path);
         return if is_program(&path) { Ok(path) } else { Err(EmbeddedError::NotExecutable { path }) };
     }
-    on_path(&env::var_os("PATH").unwrap_or_default()).ok_or(EmbeddedError::NotInstalled)
+    let path = env::var_os("PATH").unwrap_or_default();
+    // A name that is preferred wins over a directory that comes earlier.
+    NAMES.iter().find_map(|name| on_path(&path, name)).ok_or(EmbeddedError::NotInstalled)
 }
 
-fn on_path(path: &std::ffi::OsStr) -> Option<PathBuf> {
-    // A name that is preferred wins over a directory that comes earlier.
-    NAMES.iter().find_map(|name| env::split_paths(path).map(|dir| dir.join(name)).find(|program| is_program(program)))
+/// The program `setpriv` of util-linux, with which a child can be started that dies with the thread that
+/// started it. The one of busybox cannot do that, and does not count.
+pub fn find_setpriv() -> Option<PathBuf> {
+    let program = on_path(&env::var_os("PATH").unwrap_or_default(), "setpriv")?;
+    let real = program.canonicalize().ok()?;
+    (cfg!(target_os = "linux") && real.file_name()? == "setpriv").then_some(program)
+}
+
+fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {
+    env::split_paths(path).map(|dir| dir.join(name)).find(|program| is_program(program))
 }
 
 fn is_program(path: &Path) -> bool {
@@ -38,9 +48,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let server = dir.path().join("valkey-server");
         std::fs::write(&server, "").unwrap();
-        assert_eq!(on_path(dir.path().as_os_str()), None);
+        assert_eq!(on_path(dir.path().as_os_str(), "valkey-server"), None);
         std::fs::set_permissions(&server, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(on_path(dir.path().as_os_str()), Some(server));
+        assert_eq!(on_path(dir.path().as_os_str(), "valkey-server"), Some(server));
     }
 
     #[test]

@@ -19,6 +19,6 @@ mod probe;
 mod server;
 
 pub use error::EmbeddedError;
-pub use find::{SERVER_VARIABLE, find_server};
+pub use find::{SERVER_VARIABLE, find_server, find_setpriv};
 pub use options::{AppendOnly, EmbeddedOptions};
 pub use server::EmbeddedRedis;

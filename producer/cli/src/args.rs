@@ -1,13 +1,17 @@
 //! What can stand on the command line.
 
-use std::path::PathBuf;
-use std::time::Duration;
+mod queues;
+mod submitting;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gristmill::shared::{BatchId, KernelName, QueueName};
+pub use queues::{Lanes, Queue, QueueCommand, Queues};
+pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm, When};
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use gristmill::shared::QueueName;
 
 use crate::id::Id;
-use crate::times::parse_duration;
 
 /// Gristmill, a task queue for CPU-bound work: submit tasks, collect results, look at queues and workers.
 #[derive(Debug, Parser)]
@@ -49,106 +53,16 @@ pub enum Command {
     Status(Status),
     /// Cancel a batch or a task
     Cancel(Cancel),
+    /// Run a private Redis and a worker until Ctrl-C
+    Dev(Dev),
     /// List the queues
-    Queues(Listing),
+    Queues(Queues),
+    /// Pause, resume, limit, purge or look into a queue
+    Queue(Queue),
     /// List the kernels that workers offer
     Kernels(Listing),
     /// List the workers
     Workers(Listing),
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  gristmill submit sum_sqrt 1000000 --wait\n  gristmill submit image.thumbnail '{\"path\": \"a.png\", \"size\": 64}' --queue images\n  echo '[1, 2]' | gristmill submit add - --wait"
-)]
-pub struct Submit {
-    /// The kernel to run
-    pub kernel: KernelName,
-    /// Its arguments, one JSON value: the sole parameter, or an array of several; '-' reads stdin
-    #[arg(value_name = "ARGS_JSON", allow_negative_numbers = true)]
-    pub args: Option<String>,
-    /// Wait for the result and print it
-    #[arg(long)]
-    pub wait: bool,
-    /// Stop waiting after this time (exit code 4); the work continues
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
-    pub timeout: Option<Duration>,
-    #[command(flatten)]
-    pub common: SubmitArgs,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  seq 1000 | gristmill map square\n  gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going"
-)]
-pub struct Map {
-    /// The kernel to run
-    pub kernel: KernelName,
-    /// Read arguments from this file instead of stdin, one JSON value per line
-    #[arg(long, short, value_name = "FILE")]
-    pub input: Option<PathBuf>,
-    /// Write results to this file instead of stdout, one JSON value per line
-    #[arg(long, short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Print {"index", "id", "value" | "error"} instead of bare values
-    #[arg(long)]
-    pub records: bool,
-    /// Print each result as soon as it is there (implies --records)
-    #[arg(long)]
-    pub unordered: bool,
-    /// Answer a bad input line with its $error and go on
-    #[arg(long)]
-    pub keep_going: bool,
-    /// Look through the whole input file before the first task is submitted
-    #[arg(long, requires = "input")]
-    pub check: bool,
-    /// Stop waiting after this time (exit code 4); the work continues
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub timeout: Option<Duration>,
-    #[command(flatten)]
-    pub common: SubmitArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct SubmitArgs {
-    /// The queue
-    #[arg(long, value_name = "NAME", default_value = gristmill::shared::defaults::QUEUE)]
-    pub queue: QueueName,
-    /// The lane of the queue
-    #[arg(long, value_enum, default_value_t = Priority::Normal)]
-    pub priority: Priority,
-    /// Attempts after the first that fails [default: as the kernel declares, else 0]
-    #[arg(long, value_name = "N")]
-    pub retries: Option<u16>,
-    /// End a task that runs longer [default: as the kernel declares, else none]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub time_limit: Option<Duration>,
-    /// Submit even if no worker has offered the kernel
-    #[arg(long)]
-    pub force: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Priority {
-    High,
-    Normal,
-    Low,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill results 01990000-0000-7000-8000-000000000000 --wait")]
-pub struct Results {
-    /// The batch
-    pub batch: BatchId,
-    /// Wait until the batch has finished
-    #[arg(long)]
-    pub wait: bool,
-    /// Stop waiting after this time (exit code 4); the work continues
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
-    pub timeout: Option<Duration>,
-    /// Print {"index", "id", "value" | "error"} instead of bare values
-    #[arg(long)]
-    pub records: bool,
 }
 
 #[derive(Debug, Args)]
@@ -169,7 +83,32 @@ pub struct Cancel {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill queues --json\n  gristmill kernels\n  gristmill workers")]
+#[command(
+    after_help = "Examples:\n  gristmill dev\n  gristmill dev --persist ./data --consumers 4 --queues urgent,default\n  gristmill dev --worker target/debug/my-worker"
+)]
+pub struct Dev {
+    /// Keep the data in this directory; without it all data goes when dev ends
+    #[arg(long, value_name = "DIR")]
+    pub persist: Option<PathBuf>,
+    /// Number of consumer processes [default: one per core]
+    #[arg(long, short = 'c', visible_alias = "processes", value_name = "N", value_parser = consumers)]
+    pub consumers: Option<usize>,
+    /// Queues to serve, separated by commas; left before right
+    #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = gristmill::shared::defaults::QUEUE)]
+    pub queues: Vec<QueueName>,
+    /// The worker program [default: $GRISTMILL_WORKER, else gristmill-worker beside this program or on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub worker: Option<PathBuf>,
+}
+
+/// As the worker has it.
+fn consumers(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
+    number.ok_or_else(|| "use a number from 1 to 1024".to_owned())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gristmill kernels\n  gristmill workers --json")]
 pub struct Listing {
     /// Print JSON: one array of objects
     #[arg(long)]

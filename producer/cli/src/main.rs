@@ -10,6 +10,7 @@ mod input;
 mod json;
 mod kernel_check;
 mod logging;
+mod private;
 mod record;
 mod say;
 mod session;

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod cancel;
+mod dev;
 mod kernels;
 mod map;
 mod queues;
@@ -21,6 +22,10 @@ pub async fn run(cli: Cli) -> Result<(), Exit> {
     if let Command::Map(args) = cli.command {
         return map::run(global, args, &mut signals).await;
     }
+    // It ends only by a signal, and takes its time then.
+    if let Command::Dev(args) = cli.command {
+        return dev::run(global, args, &mut signals).await;
+    }
     tokio::select! {
         ended = simple(global, cli.command) => ended,
         code = signals.next() => Err(Exit::silent(code)),
@@ -36,6 +41,6 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Queues(args) => queues::run(global, args).await,
         Command::Kernels(args) => kernels::run(global, args).await,
         Command::Workers(args) => workers::run(global, args).await,
-        Command::Map(_) => Err(Exit::new(Exit::BUG, "`map` was not handled")),
+        Command::Map(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
     }
 }

@@ -1,0 +1,149 @@
+//! A worker as a child.
+
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use tokio::time::Instant;
+
+use crate::exit::Exit;
+
+/// Between two looks at whether it has ended.
+const TICK: Duration = Duration::from_millis(10);
+/// After a second signal a worker has this long to give back what its consumers held.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Where a worker's log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// To our stderr, as `GRISTMILL_LOG` says.
+    Stderr,
+    /// Nowhere but for errors, which go to our stderr.
+    Errors,
+}
+
+/// How a worker is started.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Consumers; none: one per core.
+    pub consumers: Option<usize>,
+    /// Queues, separated by commas; none: the worker's default.
+    pub queues: Option<String>,
+    /// How long a drain lets running tasks finish.
+    pub grace: Duration,
+    /// Where its log goes.
+    pub log: Log,
+}
+
+impl WorkerOptions {
+    /// How many consumers that makes.
+    pub fn consumer_count(&self) -> u64 {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.consumers.unwrap_or_else(cores) as u64
+    }
+}
+
+/// A worker that runs. It leads a process group, so that a Ctrl-C on the terminal reaches us alone, and dies
+/// when the thread ends that started it, where the system has `setpriv`: that must be the main thread.
+///
+/// Dropping it kills it; its consumers end with it.
+#[derive(Debug)]
+pub struct Worker {
+    child: Child,
+}
+
+impl Worker {
+    pub(super) fn start(program: &Path, url: &str, namespace: &str, options: &WorkerOptions) -> Result<Self, Exit> {
+        let mut command = tied(program);
+        command.args(["--redis", url, "--namespace", namespace]);
+        command.args(["--grace", &format!("{}ms", options.grace.as_millis())]);
+        if let Some(consumers) = options.consumers {
+            command.args(["--consumers", &consumers.to_string()]);
+        }
+        if let Some(queues) = &options.queues {
+            command.args(["--queues", queues]);
+        }
+        if options.log == Log::Errors {
+            command.env("GRISTMILL_LOG", "error");
+        }
+        let child = command.stdin(Stdio::null()).process_group(0).spawn();
+        let cannot = |error| Exit::usage(format!("cannot run the worker {}: {error}", program.display()));
+        Ok(Self { child: child.map_err(cannot)? })
+    }
+
+    /// The supervisor's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it is there; if not, a line that says how it ended.
+    pub fn check(&mut self) -> Result<(), Exit> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(Exit::new(Exit::BUG, format!("the worker has {}", describe(status)))),
+            Err(error) => Err(Exit::new(Exit::BUG, format!("cannot wait for the worker: {error}"))),
+        }
+    }
+
+    /// Asks it to drain.
+    pub fn terminate(&mut self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Waits until it has ended.
+    pub async fn ended(&mut self) {
+        while matches!(self.child.try_wait(), Ok(None)) {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    /// Drains it and waits until it has ended, which takes its grace time at most.
+    pub async fn drain(&mut self) {
+        self.terminate();
+        self.ended().await;
+    }
+
+    /// Ends it at once, with what it runs. What it held is given back.
+    pub async fn stop(&mut self) {
+        // Two signals that are different: of two equal ones the second is lost while the first is pending.
+        self.signal(Signal::SIGTERM);
+        self.signal(Signal::SIGINT);
+        let deadline = Instant::now() + AT_ONCE;
+        // Whoever does not end now is killed when it is dropped.
+        let _ = tokio::time::timeout_at(deadline, self.ended()).await;
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
+            // It was not waited for, so its pid is nobody else's; it may have ended just now.
+            let _ = signal::kill(Pid::from_raw(pid), signal);
+        }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Neither fails for a child that was not waited for; one that has ended is fine, too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that is killed when the thread ends that starts it.
+fn tied(program: &Path) -> Command {
+    let Some(setpriv) = gristmill_embedded::find_setpriv() else { return Command::new(program) };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal().and_then(|number| Signal::try_from(number).ok())) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("been killed by {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
