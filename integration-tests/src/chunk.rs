@@ -56,6 +56,7 @@ fn message<A: Serialize>(batch: BatchId, queue: &QueueName, kernel: &str, args: 
         queue: queue.clone(),
     };
     let args = args.iter().map(|value| ByteBuf::from(codec::encode(value).expect("plain values"))).collect();
-    let body = Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default() };
+    let body =
+        Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default(), history: Vec::new() };
     Message::new(header, &body).expect("header and body agree")
 }

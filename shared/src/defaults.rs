@@ -49,6 +49,10 @@ pub const LOSSES_MAX: u8 = 10;
 
 /// Dead letters kept in each queue: how many, and for how long.
 pub const DEAD_LETTERS_MAX: u64 = 10_000;
+/// Ends before the last that a retried task remembers.
+pub const HISTORY_MAX: usize = 10;
+/// Longest text kept of such an end, bytes.
+pub const HISTORY_TEXT_BYTES_MAX: usize = 512;
 /// Age at which a dead letter is dropped.
 pub const DEAD_LETTERS_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -59,10 +63,13 @@ pub const MEMORY_REFUSE_PERCENT: u64 = 80;
 
 /// Longest time to wait for a connection to be established.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Time to wait for an answer at first: after so long a connection may have died without a word. Doubles with each
+/// answer that does not come.
+pub const RESPONSE_FIRST: Duration = Duration::from_secs(2);
 /// Longest time to wait for the answer of a call that does not block.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle consumer waits at its doorbells per call.
-pub const DOORBELL_BLOCK: Duration = Duration::from_secs(4);
+pub const DOORBELL_BLOCK: Duration = Duration::from_secs(2);
 /// Added to the block time of a blocking call to get its response timeout.
 pub const BLOCK_MARGIN: Duration = Duration::from_secs(5);
 /// How long a command of the CLI tries to reach Redis.

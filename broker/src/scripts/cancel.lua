@@ -7,9 +7,10 @@
 -- Must never remove a message: whoever claims it finds it flagged, and settles it.
 
 local id, channel = ARGV[1], ARGV[2]
-local state, tasks, single = unpack(redis.call('HMGET', KEYS[2], 'state', 'tasks', 'single'))
+local state, tasks, single, total = unpack(redis.call('HMGET', KEYS[2], 'state', 'tasks', 'single', 'total'))
 if not state then return { 'NO_BATCH' } end
-if state == 'finished' then return { 'FINISHED' } end
+-- A finished batch has fewer outcomes than tasks while one that was revived waits or runs.
+if state == 'finished' and outcomes_of(KEYS[2]) >= tonumber(total) then return { 'FINISHED' } end
 redis.call('ZCARD', KEYS[3])
 redis.call('HLEN', KEYS[5])
 local mark = redis.call('HGET', KEYS[4], id)

@@ -153,8 +153,13 @@ async fn without_its_blob_a_task_stays_dead() {
     let blob = BlobRef { name: "a0".into(), bytes: 3 };
     let mut m = single(BatchId::new(), "a");
     m.header.flags |= FLAG_BLOB;
-    let body =
-        Body { kernel: "square".into(), args: vec![], blob: Some(blob.clone()), options: TaskOptions::default() };
+    let body = Body {
+        kernel: "square".into(),
+        args: vec![],
+        blob: Some(blob.clone()),
+        options: TaskOptions::default(),
+        history: Vec::new(),
+    };
     let m = Message::new(m.header, &body).unwrap();
     b.broker.put_blob(&mut b.conn, m.header.batch, "a0", b"abc", LEASE).await.unwrap();
     b.put(std::slice::from_ref(&m), true).await;

@@ -74,7 +74,13 @@ impl Producer {
             };
             let args = if self.plan.blob { 0..0 } else { first..first + u64::from(count) };
             let args = args.map(|n| ByteBuf::from(vec![n as u8])).collect();
-            let body = Body { kernel: self.kernel().into(), args, blob: self.blob(), options: TaskOptions::default() };
+            let body = Body {
+                kernel: self.kernel().into(),
+                args,
+                blob: self.blob(),
+                options: TaskOptions::default(),
+                history: Vec::new(),
+            };
             messages.push(Message::new(header, &body)?.encode()?);
             first += u64::from(count);
         }

@@ -80,8 +80,13 @@ mod tests {
             blob_offset: 0,
             queue: QueueName::new("default").unwrap(),
         };
-        let body =
-            Body { kernel: "unknown".into(), args: vec![vec![1].into()], blob: None, options: TaskOptions::default() };
+        let body = Body {
+            kernel: "unknown".into(),
+            args: vec![vec![1].into()],
+            blob: None,
+            options: TaskOptions::default(),
+            history: Vec::new(),
+        };
         let mut certificate = Certificate::unseen(cause, "c", "died");
         certificate.item = Some(0);
         Suspect { at_ms: 1_000, certificate, message: Message::new(header, &body).unwrap() }

@@ -128,8 +128,13 @@ impl Rig {
             queue: self.queue.clone(),
         };
         let inline = if blob.is_some() { Vec::new() } else { args.to_vec() };
-        let body =
-            Body { kernel: what.kernel.to_owned(), args: inline, blob: blob.cloned(), options: what.options.clone() };
+        let body = Body {
+            kernel: what.kernel.to_owned(),
+            args: inline,
+            blob: blob.cloned(),
+            options: what.options.clone(),
+            history: Vec::new(),
+        };
         Message::new(header, &body).unwrap().encode().unwrap()
     }
 
