@@ -6,7 +6,9 @@
 pub mod binaries;
 pub mod chunk;
 pub mod cli;
+pub mod deployed;
 pub mod log;
+pub mod netns;
 pub mod pids;
 pub mod redis;
 pub mod wait;
@@ -14,7 +16,9 @@ pub mod worker;
 
 pub use chunk::enqueue_chunk;
 pub use cli::{Cli, Output};
+pub use deployed::DeployedRedis;
 pub use log::{Line, Log};
+pub use netns::{Machine, Network};
 pub use redis::Redis;
 pub use wait::{DEADLINE, eventually};
 pub use worker::{WorkerOptions, WorkerProcess};

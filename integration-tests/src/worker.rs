@@ -1,5 +1,6 @@
 //! A worker program as a child of the test.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::binaries;
 use crate::log::Log;
+use crate::netns::Machine;
 use crate::pids::Process;
 use crate::redis::Redis;
 use crate::wait::{self, DEADLINE};
@@ -26,11 +28,12 @@ pub struct WorkerOptions {
     args: Vec<String>,
     variables: Vec<(String, String)>,
     log: &'static str,
+    launcher: Vec<OsString>,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
-        Self { program: None, consumers: 1, args: Vec::new(), variables: Vec::new(), log: QUIET }
+        Self { program: None, consumers: 1, args: Vec::new(), variables: Vec::new(), log: QUIET, launcher: Vec::new() }
     }
 }
 
@@ -44,6 +47,13 @@ impl WorkerOptions {
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
         self.program = Some(program.into());
+        self
+    }
+
+    /// On a machine of our own.
+    #[must_use]
+    pub fn on(mut self, machine: &Machine) -> Self {
+        self.launcher = machine.launcher();
         self
     }
 
@@ -83,18 +93,33 @@ impl WorkerOptions {
 
     /// Starts the worker and waits until all its consumers work.
     pub fn start(self, redis: &Redis) -> WorkerProcess {
+        self.start_at(&redis.url())
+    }
+
+    /// The same on any Redis.
+    pub fn start_at(self, url: &str) -> WorkerProcess {
         let consumers = self.consumers;
-        let worker = self.spawn(redis);
+        let worker = self.spawn_at(url);
         worker.log.wait_count(events::CONSUMER_STARTED, consumers);
         worker
     }
 
     /// Starts the worker.
     pub fn spawn(self, redis: &Redis) -> WorkerProcess {
+        self.spawn_at(&redis.url())
+    }
+
+    /// The same on any Redis.
+    pub fn spawn_at(self, url: &str) -> WorkerProcess {
         let program = self.program.unwrap_or_else(|| binaries::find("gristmill-worker"));
-        let mut child = Command::new(&program)
-            .args(["--redis", &redis.url(), "--consumers", &self.consumers.to_string(), "--log-format", "json"])
+        // What a launcher starts takes the launcher's place, so the child is the supervisor soon.
+        let words = [self.launcher, vec![program.clone().into_os_string()]].concat();
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .args(["--consumers", &self.consumers.to_string(), "--log-format", "json"])
             .args(&self.args)
+            // A password on the command line would draw a warning.
+            .env("GRISTMILL_REDIS", url)
             .env_remove("GRISTMILL_NAMESPACE")
             .env("GRISTMILL_LOG", self.log)
             .envs(self.variables)

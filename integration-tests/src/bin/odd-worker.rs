@@ -1,5 +1,5 @@
-//! A worker for the tests: its preload leaves a trace in a file and a value for a kernel, and another
-//! kernel leaves programs behind.
+//! A worker for the tests: its preload leaves a trace in a file and a value for a kernel, and other kernels
+//! leave programs behind, or tell where they run.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -31,6 +31,23 @@ fn leave_program(own_session: bool) -> Result<u32, KernelError> {
     Ok(child.id())
 }
 
+/// Writes its number and its host into `$VISITS`, and waits as long as a file `$GATE.<host>` is there, unless
+/// it is among the first tasks that need not.
+#[kernel]
+fn visit(number: u64, free: u64) -> Result<String, KernelError> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned();
+    let variable = |name: &str| std::env::var(name).map_err(|_| KernelError::fatal(format!("{name} is not set")));
+    let mut file = OpenOptions::new().create(true).append(true).open(variable("VISITS")?)?;
+    // One write, so that lines of several processes do not mix.
+    file.write_all(format!("{number} {host}\n").as_bytes())?;
+    let gate = format!("{}.{host}", variable("GATE")?);
+    while number >= free && std::path::Path::new(&gate).exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(5));
+    Ok(host)
+}
+
 fn load() -> std::io::Result<()> {
     LOADED.get_or_init(|| 42);
     let Some(path) = std::env::var_os("PRELOAD_TRACE") else { return Ok(()) };
@@ -39,5 +56,5 @@ fn load() -> std::io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    Worker::new(kernels![loaded, leave_program]).preload(load).main()
+    Worker::new(kernels![loaded, leave_program, visit]).preload(load).main()
 }

@@ -1,0 +1,1 @@
+//! What `deploy/` installs: it starts, and it says what the programs understand.
