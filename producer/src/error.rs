@@ -23,7 +23,8 @@ pub enum ClientError {
     },
     /// The queue is at its depth limit.
     #[error(
-        "the queue {queue:?} is full: {depth} messages wait and {limit} are allowed; start more workers or try later"
+        "the queue {queue:?} is full: {depth} messages wait and {limit} are allowed; start more workers, wait for room \
+         (--when-full wait), or raise the limit (gristmill queue limit)"
     )]
     QueueFull {
         /// Which queue.
@@ -83,6 +84,11 @@ impl From<CodecError> for ClientError {
 }
 
 impl ClientError {
+    /// Nothing was enqueued because there is no room at the moment: the same call may be taken later.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::QueueFull { .. } | Self::MemoryLimit(_))
+    }
+
     /// What an error of the broker means to the caller.
     pub(crate) fn of(endpoint: &Endpoint, error: BrokerError) -> Self {
         match error {

@@ -25,10 +25,12 @@ mod error;
 mod handle;
 mod history;
 mod inspect;
+mod manage;
 mod map;
 mod memory;
 mod options;
 mod pack;
+mod pool;
 mod sender;
 mod submit;
 
@@ -38,9 +40,9 @@ pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::{Handle, Results};
 pub use inspect::WorkerRecord;
 pub use map::{MapHandle, Unordered};
-pub use options::SubmitOptions;
+pub use options::{SubmitOptions, WhenFull};
 
-pub use gristmill_broker::{BatchRecord, BatchState, Cancelled, KernelRecord, QueueStats};
+pub use gristmill_broker::{BatchRecord, BatchState, Cancelled, KernelRecord, Managed, Purged, QueueStats, Wish};
 pub use gristmill_shared as shared;
 pub use gristmill_shared::{
     BatchId, Bytes, Certificate, DeathCause, Kernel, KernelError, KernelName, Lane, Namespace, OutcomeKind, QueueName,

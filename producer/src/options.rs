@@ -1,12 +1,21 @@
 //! What a caller can say about a submission.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gristmill_shared::defaults;
 use gristmill_shared::{Lane, QueueName, TaskOptions};
 
 /// A longer time than this is this time: sums of such times must fit into what Redis can count.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
+
+/// What happens while the queue is at its depth limit, or Redis near its memory limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The submission fails, with an error that says which limit it met.
+    Fail,
+    /// It waits for room, for as long as it takes.
+    Wait,
+}
 
 /// Options of one submission. What is not set: as the client, the kernel or the defaults say.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -34,6 +43,10 @@ pub struct SubmitOptions {
     pub expires_after: Option<Duration>,
     /// The tasks wait at least this long before they start.
     pub delay: Option<Duration>,
+    /// The tasks do not start before this time; a time in the past is now. The clock is that of Redis.
+    pub at: Option<SystemTime>,
+    /// What happens while the queue is full, or Redis near its memory limit; none: `submit` fails, `map` waits.
+    pub when_full: Option<WhenFull>,
     /// Tasks per message of a `map`, 1 to 4,096; none: by measured time. A chunk is never larger than 48 KiB.
     pub chunk: Option<u32>,
 }
@@ -115,6 +128,20 @@ impl SubmitOptions {
         self
     }
 
+    /// Starts the tasks not before this time.
+    #[must_use]
+    pub fn at(mut self, time: SystemTime) -> Self {
+        self.at = Some(time);
+        self
+    }
+
+    /// Fails or waits while there is no room.
+    #[must_use]
+    pub fn when_full(mut self, choice: WhenFull) -> Self {
+        self.when_full = Some(choice);
+        self
+    }
+
     /// Puts so many tasks into each message, instead of as many as measured time suggests.
     #[must_use]
     pub fn chunk(mut self, tasks: u32) -> Self {
@@ -138,15 +165,21 @@ impl SubmitOptions {
         self.result_ttl.unwrap_or(defaults::RESULT_TTL).min(LONGEST)
     }
 
-    /// How long a message of this submission can live, from now on.
-    pub(crate) fn message_life(&self) -> Duration {
-        let (delay, life) = (self.delay.unwrap_or_default(), self.expires_after.unwrap_or(defaults::MESSAGE_LIFE));
-        delay.min(LONGEST) + life.min(LONGEST)
+    /// When the tasks become due, if not at once: the later of what was asked for, epoch ms.
+    pub(crate) fn due_at_ms(&self, now_ms: u64) -> Option<u64> {
+        let after = self.delay.map(|delay| now_ms + milliseconds(delay.min(LONGEST)));
+        let at = self.at.map(|at| milliseconds(at.duration_since(UNIX_EPOCH).unwrap_or_default().min(LONGEST)));
+        after.max(at).filter(|due| *due > now_ms)
     }
 
-    /// How long a blob of this submission must live, from now on: longer than any batch that names it.
-    pub(crate) fn blob_life(&self) -> Duration {
-        self.message_life() + self.effective_result_ttl() + defaults::BLOB_MARGIN
+    /// When a message expires that is due at this time.
+    pub(crate) fn expires_at_ms(&self, due_ms: u64) -> u64 {
+        due_ms + milliseconds(self.expires_after.unwrap_or(defaults::MESSAGE_LIFE).min(LONGEST))
+    }
+
+    /// How much longer a blob of this submission must live than its message: longer than any batch that names it.
+    pub(crate) fn blob_margin(&self) -> Duration {
+        self.effective_result_ttl() + defaults::BLOB_MARGIN
     }
 }
 
@@ -159,12 +192,27 @@ pub(crate) fn milliseconds(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    const NOW_MS: u64 = 1_764_000_000_000;
+
     #[test]
     fn no_duration_is_too_long() {
         let max = Duration::MAX;
         let options = SubmitOptions::new().delay(max).expires_after(max).result_ttl(max).time_limit(max);
-        let now_ms = 1_764_000_000_000;
-        assert!(now_ms + milliseconds(options.blob_life()) < defaults::INTEGER_MAX);
+        let due = options.due_at_ms(NOW_MS).unwrap();
+        let margin = milliseconds(options.blob_margin());
+        assert!(due > NOW_MS && options.expires_at_ms(due) + margin < defaults::INTEGER_MAX);
         assert_eq!(options.task_options().time_limit_ms, Some(defaults::INTEGER_MAX));
+    }
+
+    #[test]
+    fn the_later_of_two_times_counts_and_the_past_is_now() {
+        let minute = Duration::from_secs(60);
+        let at = |ms| UNIX_EPOCH + Duration::from_millis(ms);
+        assert_eq!(SubmitOptions::new().due_at_ms(NOW_MS), None);
+        assert_eq!(SubmitOptions::new().at(at(NOW_MS - 1)).due_at_ms(NOW_MS), None);
+        assert_eq!(SubmitOptions::new().at(UNIX_EPOCH - minute).due_at_ms(NOW_MS), None);
+        let both = SubmitOptions::new().delay(minute).at(at(NOW_MS + 5));
+        assert_eq!(both.due_at_ms(NOW_MS), Some(NOW_MS + 60_000));
+        assert_eq!(both.at(at(NOW_MS + 90_000)).due_at_ms(NOW_MS), Some(NOW_MS + 90_000));
     }
 }

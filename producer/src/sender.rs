@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use gristmill_broker::{Enqueue, Enqueued};
 use gristmill_shared::duration::from_now;
-use gristmill_shared::events;
+use gristmill_shared::{BatchId, events};
 
 use crate::calls::call;
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::history::{Call, History};
-use crate::options::{LONGEST, milliseconds};
+use crate::options::WhenFull;
 use crate::pack::{Packed, Packer};
 
 /// Pause before a call is repeated that a full queue or full memory refused.
@@ -31,7 +31,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub fn new(client: Client, packer: Packer) -> Self {
-        let due_at_ms = packer.options.delay.map(|delay| client.now_ms() + milliseconds(delay.min(LONGEST)));
+        let due_at_ms = packer.options.due_at_ms(client.now_ms());
         Self { client, packer, next_seq: 0, due_at_ms, history: History::default(), uploaded: HashSet::new() }
     }
 
@@ -41,7 +41,8 @@ impl Sender {
 
     /// When a message that is packed now will expire.
     pub fn expires_at_ms(&self) -> u64 {
-        self.client.now_ms() + milliseconds(self.packer.options.message_life())
+        let now_ms = self.client.now_ms();
+        self.packer.options.expires_at_ms(self.due_at_ms.map_or(now_ms, |due| due.max(now_ms)))
     }
 
     /// Uploads the blobs, then enqueues the messages. May be repeated with the same messages after an
@@ -69,6 +70,27 @@ impl Sender {
         answered?;
         self.next_seq = call.seq + 1;
         Ok(())
+    }
+
+    /// The same, but what was refused for want of room is sent again if that was chosen.
+    pub async fn send_patiently(&mut self, messages: &[Packed], seal: bool) -> Result<(), ClientError> {
+        let mut told = false;
+        loop {
+            match self.send(messages, seal).await {
+                Err(error) if error.is_refusal() && self.packer.options.when_full == Some(WhenFull::Wait) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tell_waiting(self.packer.batch, &error);
+                    }
+                    tokio::time::sleep(REFUSED_PAUSE).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// Whether any call of the batch was taken.
+    pub fn has_sent(&self) -> bool {
+        self.next_seq > 0
     }
 
     /// A call without messages takes next to no memory, and many may wait for the end of the batch: a Redis
@@ -141,17 +163,28 @@ impl Sender {
 
     /// Uploads the blobs of these messages, unless a call that was refused did so already.
     async fn upload(&mut self, messages: &[Packed]) -> Result<Vec<String>, ClientError> {
+        let margin = self.packer.options.blob_margin();
+        let life = Duration::from_millis(self.expires_at_ms().saturating_sub(self.client.now_ms())) + margin;
         let (client, batch, uploaded) = (&self.client, self.packer.batch, &mut self.uploaded);
-        let life: Duration = self.packer.options.blob_life();
         let mut keys = Vec::new();
         for message in messages {
             let Some((blob, bytes)) = &message.blob else { continue };
             if !uploaded.contains(&message.first) {
-                call!(client, connection => client.broker().put_blob(connection, batch, &blob.name, bytes, life));
+                call!(with much, client, connection => client.broker().put_blob(connection, batch, &blob.name, bytes, life));
                 uploaded.insert(message.first);
             }
             keys.extend(client.broker().blob_keys(batch, blob));
         }
         Ok(keys)
+    }
+}
+
+/// Says once why a submission does not come to its end.
+pub(crate) fn tell_waiting(batch: BatchId, refusal: &ClientError) {
+    match refusal {
+        ClientError::QueueFull { queue, depth, limit } => {
+            tracing::warn!(%batch, "waiting for room: the queue {queue:?} holds {depth} messages of at most {limit}");
+        }
+        other => tracing::warn!(%batch, "waiting for room: {other}"),
     }
 }

@@ -61,7 +61,7 @@ impl Client {
         let batch = packer.batch;
         let mut sender = Sender::new(self.clone(), packer);
         let message = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms())?;
-        sender.send(&[message], true).await?;
+        sender.send_patiently(&[message], true).await?;
         Ok(batch)
     }
 

@@ -6,10 +6,11 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use gristmill_shared::defaults::{CALL_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-use super::state::{Mode, Phase, Shared};
+use super::state::{Phase, Shared};
 use crate::error::ClientError;
+use crate::options::WhenFull;
 use crate::pack::{Chunk, Packed};
-use crate::sender::{REFUSED_PAUSE, Sender};
+use crate::sender::{REFUSED_PAUSE, Sender, tell_waiting};
 
 /// The MessagePack of one task's arguments after the other.
 pub(crate) type Source = BoxStream<'static, Result<Vec<u8>, ClientError>>;
@@ -45,7 +46,9 @@ impl Feeder {
                 load = self.gather(room, chunk) => load?,
                 _ = mode.wait_for(|mode| mode.ends_feed()) => return Ok(()),
             };
-            self.send(&load).await?;
+            if !self.send(&load).await? {
+                return Ok(());
+            }
             if load.end {
                 self.shared.phase.send_replace(Phase::Sealed);
                 return Ok(());
@@ -56,7 +59,7 @@ impl Feeder {
 
     /// Whether anything was enqueued.
     pub fn is_empty(&self) -> bool {
-        self.next == 0
+        !self.sender.has_sent()
     }
 
     /// Seals what is enqueued, so that whoever waits for the batch sees its end.
@@ -134,35 +137,49 @@ impl Feeder {
         Ok(bytes)
     }
 
-    /// Enqueues; while tasks of this batch are on their way, a full queue only means to wait. Of a load
-    /// that is larger than what the queue may hold, first goes what fits.
-    async fn send(&mut self, load: &Load) -> Result<(), ClientError> {
+    /// Enqueues; what finds no room waits for it, unless that is not wanted. Of a load that is larger than what the
+    /// queue may hold, first goes what fits. False: the handle wanted no more before all of it was enqueued.
+    async fn send(&mut self, load: &Load) -> Result<bool, ClientError> {
         for message in &load.messages {
             self.shared.sent(message);
         }
         let mut left = &load.messages[..];
         let mut take = left.len();
+        let mut told = false;
         loop {
             match self.sender.send(&left[..take], load.end && take == left.len()).await {
-                Ok(()) if take == left.len() => return Ok(()),
+                Ok(()) if take == left.len() => return Ok(true),
                 Ok(()) => left = &left[take..],
                 Err(ClientError::QueueFull { depth, limit, .. }) if depth < limit && limit - depth < take as u64 => {
                     take = (limit - depth) as usize;
                     continue;
                 }
-                Err(ClientError::QueueFull { .. } | ClientError::MemoryLimit(_)) if self.may_wait(left) => {
-                    tokio::time::sleep(REFUSED_PAUSE).await;
+                Err(refusal) if refusal.is_refusal() && self.may_wait() => {
+                    // With tasks of its own on their way, room comes by itself.
+                    let others = self.shared.outstanding() > left.len() as u64;
+                    if !others && !std::mem::replace(&mut told, true) {
+                        tell_waiting(self.sender.packer().batch, &refusal);
+                    }
+                    if !pause(&self.shared).await {
+                        return Ok(false);
+                    }
                 }
-                ended => return ended,
+                Err(error) => return Err(error),
             }
             take = left.len();
         }
     }
 
-    /// Whether room will come by itself: somebody waits for the batch, and some of it besides these
-    /// messages is on its way.
-    fn may_wait(&self, left: &[Packed]) -> bool {
-        let earlier = left.first().is_some_and(|message| message.first > 0);
-        earlier && self.shared.mode() == Mode::Attached && self.shared.outstanding() > left.len() as u64
+    fn may_wait(&self) -> bool {
+        self.sender.packer().options.when_full != Some(WhenFull::Fail)
+    }
+}
+
+/// Waits before a refused call is repeated; false: the handle wants no more.
+async fn pause(shared: &Shared) -> bool {
+    let mut mode = shared.mode.subscribe();
+    tokio::select! {
+        () = tokio::time::sleep(REFUSED_PAUSE) => true,
+        _ = mode.wait_for(|mode| mode.ends_feed()) => false,
     }
 }
