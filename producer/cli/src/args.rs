@@ -1,10 +1,12 @@
 //! What can stand on the command line.
 
+mod demo;
 mod queues;
 mod submitting;
 
-pub use queues::{Lanes, Queue, QueueCommand, Queues};
-pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm, When};
+pub use demo::Demo;
+pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
+pub use submitting::{Map, Priority, Results, Submit, SubmitArgs};
 
 use std::path::PathBuf;
 
@@ -53,6 +55,8 @@ pub enum Command {
     Status(Status),
     /// Cancel a batch or a task
     Cancel(Cancel),
+    /// See what Gristmill does: a private Redis, a worker, real batches, all of it checked
+    Demo(Demo),
     /// Run a private Redis and a worker until Ctrl-C
     Dev(Dev),
     /// List the queues

@@ -4,6 +4,8 @@
 
 mod args;
 mod commands;
+mod confirm;
+mod consumer_line;
 mod exit;
 mod id;
 mod input;

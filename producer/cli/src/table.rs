@@ -45,7 +45,13 @@ impl Table {
         Ok(())
     }
 
-    fn text(&self) -> String {
+    /// The rows so far.
+    pub fn rows(&self) -> &[Map<String, Value>] {
+        &self.rows
+    }
+
+    /// The table as people read it.
+    pub fn text(&self) -> String {
         let titles = self.columns.iter().map(|column| column.title.to_owned()).collect();
         let mut lines: Vec<Vec<String>> = vec![titles];
         for row in &self.rows {

@@ -1,9 +1,11 @@
 //! One file per command.
 
 mod cancel;
+mod demo;
 mod dev;
 mod kernels;
 mod map;
+mod queue;
 mod queues;
 mod results;
 mod status;
@@ -22,6 +24,10 @@ pub async fn run(cli: Cli) -> Result<(), Exit> {
     if let Command::Map(args) = cli.command {
         return map::run(global, args, &mut signals).await;
     }
+    // It ends what it has started, whatever ends it.
+    if let Command::Demo(args) = cli.command {
+        return demo::run(global, args, &mut signals).await;
+    }
     // It ends only by a signal, and takes its time then.
     if let Command::Dev(args) = cli.command {
         return dev::run(global, args, &mut signals).await;
@@ -39,8 +45,9 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Status(args) => status::run(global, args).await,
         Command::Cancel(args) => cancel::run(global, args).await,
         Command::Queues(args) => queues::run(global, args).await,
+        Command::Queue(args) => queue::run(global, args).await,
         Command::Kernels(args) => kernels::run(global, args).await,
         Command::Workers(args) => workers::run(global, args).await,
-        Command::Map(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
+        Command::Map(_) | Command::Demo(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
     }
 }

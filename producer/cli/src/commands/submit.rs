@@ -2,10 +2,10 @@
 
 use std::io::{Read, Write};
 
+use gristmill::SubmitOptions;
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
-use gristmill::{Lane, SubmitOptions};
 
-use crate::args::{Global, Priority, Submit, SubmitArgs};
+use crate::args::{Global, Submit, SubmitArgs};
 use crate::exit::Exit;
 use crate::{json, kernel_check, say, session};
 
@@ -15,6 +15,7 @@ const NO_ARGS: [u8; 1] = [0xc0];
 const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
 
 pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
+    let options = SubmitOptions { when_full: args.when_full.map(Into::into), ..options(&args.common)? };
     let packed = match args.args.as_deref() {
         None => NO_ARGS.to_vec(),
         Some("-") => read(&read_stdin().await?)?,
@@ -22,7 +23,7 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     };
     let client = session::connect(global).await?;
     kernel_check::check(&client, &args.kernel, args.common.force).await?;
-    let handle = client.submit_raw(&args.kernel, packed, &options(&args.common)).await?;
+    let handle = client.submit_raw(&args.kernel, packed, &options).await?;
     if !args.wait {
         return print(&handle.id().to_string());
     }
@@ -42,19 +43,28 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
 }
 
 /// The options that `submit` and `map` have in common.
-pub fn options(args: &SubmitArgs) -> SubmitOptions {
-    let lane = match args.priority {
-        Priority::High => Lane::High,
-        Priority::Normal => Lane::Normal,
-        Priority::Low => Lane::Low,
-    };
-    SubmitOptions {
-        queue: Some(args.queue.clone()),
-        lane,
-        retries: args.retries,
-        time_limit: args.time_limit,
-        ..SubmitOptions::default()
+pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
+    if let (Some(soft), Some(hard)) = (args.soft_time_limit, args.time_limit)
+        && soft >= hard
+    {
+        let message = format!("--soft-time-limit {soft:?} must be below --time-limit {hard:?}: nobody could heed it");
+        return Err(Exit::usage(message));
     }
+    Ok(SubmitOptions {
+        queue: Some(args.queue.clone()),
+        lane: args.priority.into(),
+        retries: args.retries,
+        backoff: args.backoff,
+        backoff_max: args.backoff_max,
+        soft_time_limit: args.soft_time_limit,
+        time_limit: args.time_limit,
+        memory: args.memory,
+        result_ttl: args.result_ttl,
+        expires_after: args.expires,
+        delay: args.delay,
+        at: args.at,
+        ..SubmitOptions::default()
+    })
 }
 
 fn read(text: &str) -> Result<Vec<u8>, Exit> {

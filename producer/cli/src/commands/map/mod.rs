@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gristmill::shared::duration::{FOREVER, from_now};
-use gristmill::{MapHandle, TaskError, Unordered};
+use gristmill::{MapHandle, SubmitOptions, TaskError, Unordered};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::printer::Printer;
@@ -26,6 +26,8 @@ const AFTER_BAD_LINE: Duration = Duration::from_secs(2);
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 
 pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<(), Exit> {
+    let when_full = args.when_full.map(Into::into);
+    let options = SubmitOptions { chunk: args.chunk, when_full, ..options(&args.common)? };
     let input = files::input(&args)?;
     let client = session::connect(global).await?;
     kernel_check::check(&client, &args.kernel, args.common.force).await?;
@@ -33,7 +35,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let (findings, portions) = input::start(input, args.keep_going);
     let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
     let lines = lines.flat_map(stream::iter);
-    let handle = client.map_raw(&args.kernel, lines, &options(&args.common)).await?;
+    let handle = client.map_raw(&args.kernel, lines, &options).await?;
     let outcomes =
         if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));

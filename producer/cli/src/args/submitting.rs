@@ -1,0 +1,191 @@
+//! The commands that submit and collect.
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, ValueEnum, value_parser};
+use gristmill::shared::defaults::MESSAGE_TASKS_MAX;
+use gristmill::shared::{BatchId, KernelName, QueueName, size};
+use gristmill::{Lane, WhenFull};
+
+use crate::times::{parse_duration, parse_time};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  gristmill submit sum_sqrt 1000000 --wait
+  gristmill submit image.thumbnail '{\"path\": \"a.png\", \"size\": 64}' --queue images
+  gristmill submit report --at 2027-01-01T06:00:00+01:00 --expires 2h
+  gristmill submit fetch '\"https://example.org\"' --retries 5 --backoff 10s --backoff-max 5m
+  gristmill submit render 7 --time-limit 10m --soft-time-limit 9m --memory 2GiB
+  echo '[1, 2]' | gristmill submit add - --wait")]
+pub struct Submit {
+    /// The kernel to run
+    pub kernel: KernelName,
+    /// Its arguments, one JSON value: the sole parameter, or an array of several; '-' reads stdin
+    #[arg(value_name = "ARGS_JSON", allow_negative_numbers = true)]
+    pub args: Option<String>,
+    /// Wait for the result and print it
+    #[arg(long)]
+    pub wait: bool,
+    /// Stop waiting after this time (exit code 4); the work continues
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+    /// What to do while the queue is full or Redis near its memory limit [default: fail, exit code 6]
+    #[arg(long, value_enum, value_name = "fail|wait")]
+    pub when_full: Option<When>,
+    #[command(flatten)]
+    pub common: SubmitArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  seq 1000 | gristmill map square
+  gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going
+  gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
+  gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail")]
+pub struct Map {
+    /// The kernel to run
+    pub kernel: KernelName,
+    /// Read arguments from this file instead of stdin, one JSON value per line
+    #[arg(long, short, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// Write results to this file instead of stdout, one JSON value per line
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print {"index", "id", "value" | "error"} instead of bare values
+    #[arg(long)]
+    pub records: bool,
+    /// Print each result as soon as it is there (implies --records)
+    #[arg(long)]
+    pub unordered: bool,
+    /// Answer a bad input line with its $error and go on
+    #[arg(long)]
+    pub keep_going: bool,
+    /// Look through the whole input file before the first task is submitted
+    #[arg(long, requires = "input")]
+    pub check: bool,
+    /// Say on stderr at the end how many tasks ended how, how fast, and what one process would have taken
+    #[arg(long, value_enum, value_name = "text|json", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub summary: Option<SummaryForm>,
+    /// Stop waiting after this time (exit code 4); the work continues
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Tasks per message, 1 to 4096 [default: as many as take about 30 ms]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MESSAGE_TASKS_MAX)))]
+    pub chunk: Option<u32>,
+    /// What to do while the queue is full or Redis near its memory limit [default: wait]
+    #[arg(long, value_enum, value_name = "fail|wait")]
+    pub when_full: Option<When>,
+    #[command(flatten)]
+    pub common: SubmitArgs,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let size = size::parse(text).filter(|bytes| *bytes > 0);
+    size.ok_or_else(|| format!("{text:?} is no size: use for instance {}", size::EXAMPLES))
+}
+
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// The queue
+    #[arg(long, value_name = "NAME", default_value = gristmill::shared::defaults::QUEUE)]
+    pub queue: QueueName,
+    /// The lane of the queue: what waits in a higher one always goes first
+    #[arg(long, value_enum, default_value_t = Priority::Normal)]
+    pub priority: Priority,
+    /// Start not before this time has passed, for instance 90s or 2h
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
+    pub delay: Option<Duration>,
+    /// Start not before this time, RFC 3339 with a zone: 2027-01-01T06:00:00+01:00; one in the past is now
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    pub at: Option<SystemTime>,
+    /// A task that has not started so long after it was due ends as `expired` [default: 7d]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub expires: Option<Duration>,
+    /// Attempts after the first that fails [default: as the kernel declares, else 0]
+    #[arg(long, value_name = "N")]
+    pub retries: Option<u16>,
+    /// Longest wait before the second attempt; it doubles with each further one, and is drawn by lot below that
+    /// [default: as the kernel declares, else 1s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub backoff: Option<Duration>,
+    /// The wait before an attempt is never longer [default: as the kernel declares, else 10m]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub backoff_max: Option<Duration>,
+    /// End a task that runs longer [default: as the kernel declares, else none]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub time_limit: Option<Duration>,
+    /// Ask a task that runs longer to end by itself [default: as the kernel declares, else none]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub soft_time_limit: Option<Duration>,
+    /// End a task that holds more memory, for instance 512MiB; a worker that has less refuses it [default: as the
+    /// kernel declares, else none]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
+    /// Keep results so long after the last task has ended [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub result_ttl: Option<Duration>,
+    /// Submit even if no worker has offered the kernel
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Priority {
+    High,
+    Normal,
+    Low,
+}
+
+impl From<Priority> for Lane {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::High => Self::High,
+            Priority::Normal => Self::Normal,
+            Priority::Low => Self::Low,
+        }
+    }
+}
+
+/// What to do while there is no room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// End with exit code 6
+    Fail,
+    /// Wait for room
+    Wait,
+}
+
+impl From<When> for WhenFull {
+    fn from(when: When) -> Self {
+        match when {
+            When::Fail => Self::Fail,
+            When::Wait => Self::Wait,
+        }
+    }
+}
+
+/// How a summary is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SummaryForm {
+    /// For people
+    Text,
+    /// One object, for programs
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  gristmill results 01990000-0000-7000-8000-000000000000 --wait")]
+pub struct Results {
+    /// The batch
+    pub batch: BatchId,
+    /// Wait until the batch has finished
+    #[arg(long)]
+    pub wait: bool,
+    /// Stop waiting after this time (exit code 4); the work continues
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+    /// Print {"index", "id", "value" | "error"} instead of bare values
+    #[arg(long)]
+    pub records: bool,
+}
