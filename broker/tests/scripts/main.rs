@@ -10,6 +10,7 @@ mod state;
 mod blobs;
 mod cancel;
 mod claim;
+mod discard;
 mod enqueue;
 mod forget;
 mod judge;

@@ -1,7 +1,7 @@
 use gristmill_broker::*;
 use gristmill_shared::dead_letter::DeadLetter;
 use gristmill_shared::message::{BlobRef, FLAG_BLOB};
-use gristmill_shared::{BatchId, Body, Lane, Message, OutcomeKind, TaskOptions};
+use gristmill_shared::{BatchId, Body, Lane, Message, OutcomeKind, TaskOptions, defaults};
 
 use crate::fixture::*;
 
@@ -203,5 +203,92 @@ async fn what_is_too_short_for_a_letter_is_left_alone() {
         let before = b.snapshot().await;
         assert_eq!(b.broker.revive(&mut b.conn, m[0].task(0), &letter).await.unwrap(), Revived::Gone);
         assert_eq!(b.snapshot().await, before);
+    }
+}
+
+/// How the task ended before it was revived, as its message in the lane tells.
+async fn history_of(b: &mut Bench, message: &Message) -> Vec<(String, u64)> {
+    let letter = letter_of(b, message).await;
+    let body = letter.message().unwrap().read_body().unwrap();
+    body.history.into_iter().map(|end| (end.message, end.at_ms)).collect()
+}
+
+#[tokio::test]
+async fn earlier_ends_are_remembered() {
+    let mut b = Bench::start().await;
+    let m = b.fill_one("a").await;
+    let mut c = b.join().await;
+    bury(&mut b, &mut c).await;
+    let mut expected = Vec::new();
+    for round in 1..=defaults::HISTORY_MAX + 2 {
+        let letter = letter_of(&mut b, &m).await;
+        expected.push((letter.epitaph.failure.unwrap().message, letter.at_ms));
+        assert_eq!(revive(&mut b, &m).await, Revived::Done);
+        bury(&mut b, &mut c).await;
+        let oldest = expected.len().saturating_sub(defaults::HISTORY_MAX);
+        assert_eq!(history_of(&mut b, &m).await, expected[oldest..], "round {round}");
+    }
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn what_is_remembered_never_makes_a_message_too_large() {
+    let mut b = Bench::start().await;
+    let mut m = single(BatchId::new(), "a");
+    let mut body = m.read_body().unwrap();
+    body.args = vec![vec![0; defaults::MESSAGE_BYTES_MAX - 300].into()];
+    m = Message::new(m.header, &body).unwrap();
+    b.put(std::slice::from_ref(&m), true).await;
+    let mut c = b.join().await;
+    for _ in 0..8 {
+        bury(&mut b, &mut c).await;
+        assert_eq!(revive(&mut b, &m).await, Revived::Done);
+    }
+    bury(&mut b, &mut c).await;
+    let left = history_of(&mut b, &m).await.len();
+    assert!((1..8).contains(&left), "{left} earlier ends fit");
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_task_that_is_revived_runs() {
+    let mut b = Bench::start().await;
+    let m = b.fill("a", Lane::Normal, &[1, 1, 1]).await;
+    let (mut c, batch) = (b.join().await, m[0].header.batch);
+    b.claim(&mut c, &from(&["a"]), take(1)).await;
+    b.broker.cancel(&mut b.conn, batch, Some(&[0, 2])).await.unwrap();
+    b.settle(&mut c, &failed(&m[0])).await;
+    assert_eq!(revive(&mut b, &m[0]).await, Revived::Done);
+    let mark = b.broker.cancelled(&mut b.conn, &[batch]).await.unwrap().remove(0);
+    assert_eq!(mark, CancelMark::Tasks(vec![2]), "the other stays cancelled");
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn a_mark_of_the_whole_batch_goes_when_everything_has_ended() {
+    for single in [true, false] {
+        let mut b = Bench::start().await;
+        let m = if single { vec![b.fill_one("a").await] } else { b.fill("a", Lane::Normal, &[1, 1]).await };
+        let (mut c, batch) = (b.join().await, m[0].header.batch);
+        b.claim(&mut c, &from(&["a"]), take(1)).await;
+        b.broker.cancel(&mut b.conn, batch, None).await.unwrap();
+        b.settle(&mut c, &failed(&m[0])).await;
+        if !single {
+            let before = b.snapshot().await;
+            assert_eq!(revive(&mut b, &m[0]).await, Revived::Cancelled);
+            assert_eq!(b.snapshot().await, before);
+            b.claim(&mut c, &from(&["a"]), take(1)).await;
+            b.settle(&mut c, &failed(&m[1])).await;
+        }
+        for message in &m {
+            assert_eq!(revive(&mut b, message).await, Revived::Done);
+        }
+        let claimed = b.claim(&mut c, &from(&["a"]), LOTS).await;
+        assert_eq!(flags(&claimed), vec![ClaimFlag::None; m.len()]);
+        let answer = b.broker.cancel(&mut b.conn, batch, None).await.unwrap();
+        assert_eq!(answer, Cancelled::Done, "what was revived can be cancelled again");
+        b.settle(&mut c, &ok(&parsed(&claimed))).await;
+        assert_eq!(b.broker.cancel(&mut b.conn, batch, None).await.unwrap(), Cancelled::AlreadyFinished);
+        b.audit().await;
     }
 }

@@ -7,9 +7,9 @@ use gristmill_shared::{BatchId, Certificate, ConsumerId, DeathCause, KernelName,
 
 use crate::fixture::*;
 
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "enqueue", "join", "leave", "claim", "settle", "release", "renew", "touch", "reclaim", "judge", "promote", "tick",
-    "sweep", "forget", "purge", "cancel", "revive", "manage",
+    "sweep", "forget", "purge", "cancel", "revive", "discard", "manage",
 ];
 
 pub struct Scene {
@@ -114,6 +114,10 @@ impl Scene {
             "cancel" => broker.cancel(c, self.next.0.header.batch, None).await? == Cancelled::Done,
             "revive" => broker.revive(c, self.letter.0.task(0), &self.letter.1).await? == Revived::Done,
             "manage" => broker.manage(c, &a[0], Wish::Resume, false).await? == Managed::Done,
+            "discard" => {
+                let (message, letter) = &self.letter;
+                broker.discard(c, &a[0], &[(message.task(0).to_string(), letter.at_ms)]).await? == 1
+            }
             other => panic!("{other} has no scene"),
         })
     }

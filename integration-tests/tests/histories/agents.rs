@@ -372,6 +372,7 @@ impl World<'_> {
             let expected = match (there, blob) {
                 (false, _) => Revived::Gone,
                 (true, false) => Revived::BlobGone,
+                (true, true) if self.model.is_cancelled_whole(task.batch) => Revived::Cancelled,
                 (true, true) => Revived::Done,
             };
             let revived = self.broker.revive(&mut self.conn, task, &letter).await?;
@@ -379,6 +380,7 @@ impl World<'_> {
             match revived {
                 Revived::Gone => self.coverage.reply("revive", "GONE"),
                 Revived::BlobGone => self.coverage.reply("revive", "BLOB_GONE"),
+                Revived::Cancelled => self.coverage.reply("revive", "CANCELLED"),
                 Revived::Unreadable => self.coverage.reply("revive", "unreadable"),
                 Revived::Done => {
                     self.coverage.reply("revive", "DONE");

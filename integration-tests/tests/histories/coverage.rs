@@ -24,7 +24,7 @@ pub const REPLIES: &[(&str, &[&str])] = &[
     ("forget", &["DONE"]),
     ("purge", &["DONE", "CHANGED"]),
     ("cancel", &["DONE", "FINISHED", "NO_BATCH", "NO_TASK"]),
-    ("revive", &["DONE", "GONE", "BLOB_GONE"]),
+    ("revive", &["DONE", "GONE", "BLOB_GONE", "CANCELLED"]),
 ];
 
 /// What must have happened to messages and batches somewhere.

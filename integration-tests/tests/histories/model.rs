@@ -236,11 +236,29 @@ impl Model {
         (lease.settled..).zip(lease.inflight).collect()
     }
 
+    /// Whether a mark of the whole batch waits for tasks that have not ended.
+    pub fn is_cancelled_whole(&self, id: BatchId) -> bool {
+        let is_over = |batch: &Batch| batch.finished_at.is_some() && batch.has_all_outcomes();
+        self.marks.get(&id) == Some(&Mark::All) && self.batches.get(&id).is_some_and(|batch| !is_over(batch))
+    }
+
+    /// Whoever revives a task wants it to run: it is not cancelled any more.
+    fn unmark(&mut self, id: BatchId, index: u64) {
+        if let Some(Mark::Tasks(marked)) = self.marks.get_mut(&id) {
+            marked.retain(|task| *task != index);
+            if !marked.is_empty() {
+                return;
+            }
+        }
+        self.marks.remove(&id);
+    }
+
     /// A dead letter becomes a task again, and the count of its end is turned back. True if its batch was gone.
     pub fn revive(&mut self, message: &Message, kind: OutcomeKind, expires_at: u64) -> bool {
         let (now, serial) = (self.now, self.serial());
         let Header { batch: id, first, .. } = message.header;
         let letter = self.dead.remove(&message.task(0).to_string());
+        self.unmark(id, first);
         let gone = !self.batches.contains_key(&id);
         let batch = self.batches.entry(id).or_default();
         if gone {

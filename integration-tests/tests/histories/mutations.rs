@@ -86,7 +86,11 @@ const MUTANTS: &[Mutant] = &[
     mutant("tick", "no grace", &[("grace = now + math.floor(lease_ms / 2)", "grace = 0")]),
     mutant("sweep", "no look at the time", &[("if now >= life_ends then", "if finished then")]),
     mutant("purge", "removes what nobody saw", &[("if messages[i] ~= ARGV[1 + i] then", "if false then")]),
-    mutant("cancel", "a finished batch", &[("if state == 'finished' then return { 'FINISHED' } end", "")]),
+    mutant(
+        "cancel",
+        "a finished batch",
+        &[("if state == 'finished' and outcomes_of(KEYS[2]) >= tonumber(total) then return { 'FINISHED' } end", "")],
+    ),
     mutant("touch", "creates a batch", &[("  if state then\n", "  if true then\n")]),
     mutant(
         "revive",

@@ -268,7 +268,7 @@ impl World<'_> {
 
     fn expected_cancel(&self, id: BatchId, tasks: Option<&[u64]>) -> Cancelled {
         let Some(batch) = self.model.batches.get(&id) else { return Cancelled::NoSuchBatch };
-        if batch.finished_at.is_some() {
+        if batch.finished_at.is_some() && batch.has_all_outcomes() {
             return Cancelled::AlreadyFinished;
         }
         let outside = tasks.unwrap_or_default().iter().find(|&&task| task >= batch.tasks);
