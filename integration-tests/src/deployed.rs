@@ -1,6 +1,6 @@
 //! A Redis as `deploy/` sets it up: its configuration, a password, TCP.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,6 +24,7 @@ pub fn deploy() -> PathBuf {
 #[derive(Debug)]
 pub struct DeployedRedis {
     server: Child,
+    machine: Option<Machine>,
     directory: TempDir,
     address: String,
     port: u16,
@@ -47,21 +48,27 @@ impl DeployedRedis {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let config = directory.path().join("redis.conf");
         fs::write(&config, site(directory.path(), address, port)).expect("our own directory");
-        let program = find_server().expect("a redis-server");
-        let mut command = match machine {
-            Some(machine) => machine.command(program),
-            None => {
-                // The test may be killed; the server ends with the thread that starts it.
-                let mut command = Command::new("setpriv");
-                command.args(["--pdeathsig", "KILL"]).arg(program);
-                command
-            }
-        };
-        let log = fs::File::create(directory.path().join("log")).expect("our own directory");
-        let server = command.arg(&config).stdin(Stdio::null()).stdout(log).spawn().expect("redis-server runs");
-        let redis = Self { server, directory, address: address.to_owned(), port };
-        eventually("Redis answers", || redis.try_connect());
+        let server = run(machine, directory.path());
+        let redis = Self { server, machine: machine.cloned(), directory, address: address.to_owned(), port };
+        redis.wait();
         redis
+    }
+
+    /// Kills the server and starts it again over the same data.
+    pub fn crash_and_restart(&mut self) {
+        self.end();
+        self.server = run(self.machine.as_ref(), self.directory.path());
+        self.wait();
+    }
+
+    fn end(&mut self) {
+        // Neither fails for a child that was not waited for.
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+
+    fn wait(&self) {
+        eventually("Redis answers", || self.try_connect());
     }
 
     /// Where workers find it.
@@ -109,13 +116,26 @@ impl DeployedRedis {
 
 impl Drop for DeployedRedis {
     fn drop(&mut self) {
-        // Neither fails for a child that was not waited for.
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        self.end();
         if std::thread::panicking() {
             eprintln!("Redis said:\n{}", self.log());
         }
     }
+}
+
+fn run(machine: Option<&Machine>, directory: &Path) -> Child {
+    let program = find_server().expect("a redis-server");
+    let mut command = match machine {
+        Some(machine) => machine.command(program),
+        None => {
+            // The test may be killed; the server ends with the thread that starts it.
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).arg(program);
+            command
+        }
+    };
+    let log = File::options().create(true).append(true).open(directory.join("log")).expect("our own directory");
+    command.arg(directory.join("redis.conf")).stdin(Stdio::null()).stdout(log).spawn().expect("redis-server runs")
 }
 
 /// `deploy/redis-site.conf` as an administrator fills it in, and a socket for the test.

@@ -1,1 +1,4 @@
 //! What `deploy/` installs: it starts, and it says what the programs understand.
+
+mod redis_conf;
+mod unit;
