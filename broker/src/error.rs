@@ -1,8 +1,8 @@
 //! What can go wrong between the broker and Redis.
 
 use gristmill_shared::codec::CodecError;
-use gristmill_shared::connection::{first_error, is_connection_lost};
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use gristmill_shared::connection::{first_error, is_connection_lost, is_demoted, is_not_ready};
+use redis::RedisError;
 
 /// Why an operation failed. Outcomes that belong to the protocol (a lost lease, a full queue) are no errors.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +47,8 @@ impl BrokerError {
     /// Repeating the identical call later can help: the connection broke, or Redis is busy, loading,
     /// or being replaced.
     pub fn is_retryable(&self) -> bool {
-        // MISCONF: the disk under Redis is full, or fails.
-        const LATER: [&str; 7] = ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MISCONF"];
         match self {
-            Self::Redis(error) => self.is_connection() || error.code().is_some_and(|code| LATER.contains(&code)),
+            Self::Redis(error) => self.is_connection() || is_not_ready(error),
             Self::OutOfMemory => true,
             _ => false,
         }
@@ -58,10 +56,12 @@ impl BrokerError {
 
     /// A new connection may lead to another server (a fail-over happened).
     pub fn wants_new_connection(&self) -> bool {
-        let demoted = |error: &RedisError| {
-            matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown))
-        };
-        self.is_connection() || matches!(self, Self::Redis(error) if demoted(error))
+        self.is_connection() || matches!(self, Self::Redis(error) if is_demoted(error))
+    }
+
+    /// No answer came in time. Of a call that was sent it is not known whether it ran.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.is_timeout())
     }
 }
 

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool};
-use gristmill_shared::connection::{ConnectionError, Endpoint, Timeouts};
+use gristmill_shared::connection::{Endpoint, Timeouts};
 use gristmill_shared::{Namespace, QueueName, defaults};
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::pool::pool;
 
-/// Connections of one client: a few calls at a time, whatever the number of callers.
-const POOL_SIZE: usize = 8;
 /// How long a call is repeated after a connection was lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -39,7 +37,8 @@ impl Default for ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Where Redis is: `redis://[user:password@]host[:port][/db]` or `redis+unix:///path`.
+    /// Where Redis is: `redis://[user:password@]host[:port][/db]`, `redis+unix:///path`, or
+    /// `redis+sentinel://[user:password@]host1,host2/service[/db]`, where sentinels tell which server is the master.
     #[must_use]
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
         self.url = url.into();
@@ -89,14 +88,4 @@ impl ClientBuilder {
         let pool = pool(&endpoint, &self.timeouts)?;
         Client::start(self, endpoint, namespace, queue, pool).await
     }
-}
-
-/// Without a configuration of its own the pool would keep the Redis crate's response timeout of 500 ms.
-fn pool(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Pool, ClientError> {
-    let manager = Manager::new_with_config(endpoint.connection_info(timeouts), timeouts.config())
-        .map_err(|error| ConnectionError::of(endpoint, &error))?;
-    Pool::builder(manager)
-        .max_size(POOL_SIZE)
-        .build()
-        .map_err(|error| ClientError::Invalid(format!("the connection pool cannot be built: {error}")))
 }

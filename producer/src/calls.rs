@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Pool, PoolError};
+use deadpool::managed::PoolError;
 use gristmill_broker::BrokerError;
-use gristmill_shared::connection::{ConnectionError, Endpoint};
+use gristmill_shared::connection::ConnectionError;
 use gristmill_shared::duration::from_now;
+use redis::aio::MultiplexedConnection;
 use tokio::time::{Instant, sleep};
 
 use crate::error::ClientError;
+use crate::pool::{Pool, Pooled};
 
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LAST: Duration = Duration::from_millis(500);
@@ -16,18 +18,29 @@ const PAUSE_LAST: Duration = Duration::from_millis(500);
 /// The attempts of one call.
 pub(crate) struct Attempts<'a> {
     pool: &'a Pool,
-    endpoint: &'a Endpoint,
     deadline: Instant,
     pause: Duration,
+    /// Whether the call carries megabytes, which takes its time.
+    much: bool,
+    begun: Instant,
+    /// How long the answer to the last attempt may take.
+    waits: Duration,
 }
 
 impl<'a> Attempts<'a> {
-    pub fn new(pool: &'a Pool, endpoint: &'a Endpoint, patience: Duration) -> Self {
-        Self { pool, endpoint, deadline: from_now(patience).into(), pause: PAUSE_FIRST }
+    pub fn new(pool: &'a Pool, patience: Duration) -> Self {
+        let (deadline, begun) = (from_now(patience).into(), Instant::now());
+        Self { pool, deadline, pause: PAUSE_FIRST, much: false, begun, waits: Duration::ZERO }
     }
 
-    /// A connection from the pool, which checks that it still answers.
-    pub async fn connection(&mut self) -> Result<Connection, ClientError> {
+    /// For a call that carries megabytes.
+    pub fn with_much(mut self) -> Self {
+        self.much = true;
+        self
+    }
+
+    /// A connection from the pool, which knows whether it still answers.
+    pub async fn connection(&mut self) -> Result<Pooled, ClientError> {
         loop {
             let error = match self.pool.get().await {
                 Ok(connection) => return Ok(connection),
@@ -39,18 +52,42 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn connection_error(&self, error: PoolError) -> ConnectionError {
+    fn connection_error(&self, error: PoolError<ConnectionError>) -> ConnectionError {
         match error {
-            PoolError::Backend(error) => ConnectionError::of(self.endpoint, &error),
-            other => ConnectionError::Refused { endpoint: self.endpoint.to_string(), why: other.to_string() },
+            PoolError::Backend(error) => error,
+            other => {
+                let endpoint = self.pool.manager().endpoint.to_string();
+                ConnectionError::Refused { endpoint, why: other.to_string() }
+            }
+        }
+    }
+
+    /// An attempt begins.
+    pub fn begin<'c>(&mut self, line: &'c mut Pooled) -> &'c mut MultiplexedConnection {
+        let patience = &self.pool.manager().patience;
+        self.waits = if self.much { patience.most() } else { patience.now() };
+        self.begun = Instant::now();
+        line.connection.set_response_timeout(self.waits);
+        &mut line.connection
+    }
+
+    /// The call was answered.
+    pub fn answered(&self) {
+        if !self.much {
+            self.pool.manager().patience.answered(self.begun.elapsed());
         }
     }
 
     /// The call failed: returns after a pause if it should be repeated, else with the error.
-    pub async fn failed(&mut self, connection: Connection, error: BrokerError) -> Result<(), ClientError> {
+    pub async fn failed(&mut self, line: Pooled, error: BrokerError) -> Result<(), ClientError> {
+        let manager = self.pool.manager();
+        if error.is_timeout() {
+            manager.patience.missed(self.waits);
+        }
         if error.wants_new_connection() {
+            manager.lost(&line);
             // Not back into the pool: its answer may still come.
-            drop(Connection::take(connection));
+            drop(Pooled::take(line));
         }
         // At the memory limit the caller should know at once, and decide.
         let again = error.is_retryable() && !matches!(error, BrokerError::OutOfMemory);
@@ -58,7 +95,7 @@ impl<'a> Attempts<'a> {
             tracing::debug!(%error, "repeating a call to Redis");
             return Ok(());
         }
-        Err(ClientError::of(self.endpoint, error))
+        Err(ClientError::of(&self.pool.manager().endpoint, error))
     }
 
     async fn wait(&mut self) -> bool {
@@ -74,14 +111,23 @@ impl<'a> Attempts<'a> {
 /// Repeats the identical call until it is answered, refused, or the client's patience is over.
 /// A macro, because a closure that lends its connection to a future cannot promise that it is `Send`.
 macro_rules! call {
-    ($client:expr, $connection:ident => $call:expr) => {{
-        let mut attempts = $client.attempts();
+    ($client:expr, $connection:ident => $call:expr) => {
+        $crate::calls::call!(@ $client.attempts(), $connection => $call)
+    };
+    (with much, $client:expr, $connection:ident => $call:expr) => {
+        $crate::calls::call!(@ $client.attempts().with_much(), $connection => $call)
+    };
+    (@ $attempts:expr, $connection:ident => $call:expr) => {{
+        let mut attempts = $attempts;
         loop {
-            let mut connection = attempts.connection().await?;
-            let $connection = &mut connection;
+            let mut line = attempts.connection().await?;
+            let $connection = attempts.begin(&mut line);
             match $call.await {
-                Ok(answer) => break answer,
-                Err(error) => attempts.failed(connection, error).await?,
+                Ok(answer) => {
+                    attempts.answered();
+                    break answer;
+                }
+                Err(error) => attempts.failed(line, error).await?,
             }
         }
     }};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use deadpool_redis::Pool;
 use gristmill_broker::{Broker, Cancelled, ServerInfo};
 use gristmill_shared::connection::{Endpoint, Link};
 use gristmill_shared::results::{Collector, Hub};
@@ -13,6 +12,7 @@ use crate::builder::ClientBuilder;
 use crate::calls::{Attempts, call};
 use crate::error::ClientError;
 use crate::memory::MemoryGuard;
+use crate::pool::Pool;
 
 /// Submits tasks, and collects, cancels and watches what was submitted.
 #[derive(Clone)]
@@ -150,7 +150,7 @@ impl Client {
 
 impl Inner {
     fn attempts(&self) -> Attempts<'_> {
-        Attempts::new(&self.pool, &self.endpoint, self.patience)
+        Attempts::new(&self.pool, self.patience)
     }
 
     /// Sees that Redis is new enough, and reads its memory and its clock.

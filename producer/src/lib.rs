@@ -31,6 +31,7 @@ mod memory;
 mod options;
 mod pack;
 mod pool;
+mod pool;
 mod sender;
 mod submit;
 

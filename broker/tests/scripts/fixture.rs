@@ -297,8 +297,7 @@ pub struct Listener(redis::Connection);
 
 impl Listener {
     pub fn start(redis: &EmbeddedRedis, command: &[&str]) -> Self {
-        let endpoint = Endpoint::parse(&redis.url()).unwrap();
-        let client = redis::Client::open(endpoint.connection_info(&Timeouts::default())).unwrap();
+        let client = redis::Client::open(redis.url()).unwrap();
         let mut connection = client.get_connection().unwrap();
         connection.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let _: redis::Value = redis::cmd(command[0]).arg(&command[1..]).query(&mut connection).unwrap();

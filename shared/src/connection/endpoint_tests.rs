@@ -14,18 +14,34 @@ fn urls_are_read_and_shown_without_the_password() {
     assert_eq!(shown("redis://anna:se%40cret@host/1"), "redis://anna:***@host:6379/1");
     assert_eq!(shown("redis+unix:///run/redis.sock?db=2&pass=secret"), "redis+unix:///run/redis.sock?db=2");
     assert_eq!(shown("unix:///run/a%20b"), "redis+unix:///run/a b");
+    assert_eq!(shown("redis+sentinel://a,b:7000,[::1]/main"), "redis+sentinel://a:26379,b:7000,[::1]:26379/main");
+    let secrets = "redis+sentinel://anna:secret@a/main/2?sentinel_user=s&sentinel_password=other";
+    assert_eq!(shown(secrets), "redis+sentinel://anna:***@a:26379/main/2");
 }
 
 #[test]
 fn login_parts_are_decoded() {
     let endpoint = Endpoint::parse("redis://an%3Ana:p%40ss/w@rd@host").unwrap();
-    assert_eq!(endpoint.user.as_deref(), Some("an:na"));
-    assert_eq!(endpoint.password.as_deref(), Some("p@ss/w@rd"));
+    assert_eq!(endpoint.login.user.as_deref(), Some("an:na"));
+    assert_eq!(endpoint.login.password.as_deref(), Some("p@ss/w@rd"));
     assert!(endpoint.has_password());
     assert!(!format!("{endpoint:?}").contains("p@ss"));
-    let info = endpoint.connection_info(&Timeouts::default());
+    let Way::Straight(info) = endpoint.way(&Timeouts::default()) else { panic!("no sentinel is named") };
     assert_eq!(info.redis_settings().password(), Some("p@ss/w@rd"));
     assert!(info.tcp_settings().nodelay());
+}
+
+#[test]
+fn sentinels_and_their_master_have_logins_of_their_own() {
+    let endpoint = Endpoint::parse("redis+sentinel://a:1,b/ma%20in/3?sentinel_password=p%26ss").unwrap();
+    assert!(endpoint.has_password(), "a sentinel's password is one");
+    let Way::Ask(sentinels) = endpoint.way(&Timeouts::default()) else { panic!("sentinels are named") };
+    assert_eq!((sentinels.service.as_str(), sentinels.nodes.len()), ("ma in", 2));
+    let info = sentinels.at(&sentinels.nodes[1], &Timeouts::default());
+    assert_eq!((info.redis_settings().password(), info.redis_settings().db()), (Some("p&ss"), 0));
+    assert_eq!(info.addr().to_string(), "b:26379");
+    let master = endpoint.at(&sentinels.nodes[0], &Timeouts::default());
+    assert_eq!((master.redis_settings().password(), master.redis_settings().db()), (None, 3));
 }
 
 #[test]
@@ -58,6 +74,13 @@ fn what_cannot_be_read_is_named_without_the_password() {
         ("redis://host#secret", "parameters"),
         ("redis+unix:///s?pass=%zz@secret", "encoded byte"),
         ("redis+unix:///s?token=secret", "may only be"),
+        ("redis+sentinel://host", "name of the master"),
+        ("redis+sentinel://:secret@host:1/", "name of the master"),
+        ("redis+sentinel://host,/main", "the host is missing"),
+        ("redis+sentinel://a:x,b/main", "1 to 65535"),
+        ("redis+sentinel://a:1,b:2/main/x", "must be a number"),
+        ("redis+sentinel://a/main?password=secret", "may only be"),
+        ("redis+sentinel://a/main?sentinel_password=%zz@secret", "encoded byte"),
     ];
     for (url, why) in cases {
         let text = Endpoint::parse(url).unwrap_err().to_string();

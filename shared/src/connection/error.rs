@@ -3,16 +3,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{ErrorKind, RedisError, ServerErrorKind};
+use redis::{ErrorKind, RedisError};
 
 use super::Endpoint;
+use super::endpoint::Node;
 
 /// Why there is no connection. Every message is one line, and none shows a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
     /// The URL makes no sense.
     #[error(
-        "{url} is not a Redis URL: {why} (expected redis://[user:password@]host[:port][/db] or redis+unix:///path)"
+        "{url} is not a Redis URL: {why} (expected redis://[user:password@]host[:port][/db], redis+unix:///path or \
+         redis+sentinel://host,host/service)"
     )]
     BadUrl {
         /// The URL, without what may be a password.
@@ -92,6 +94,18 @@ impl ConnectionError {
         }
     }
 
+    /// The same for a sentinel, whose login is not that of its master.
+    pub(super) fn of_sentinel(node: &Node, error: &RedisError) -> Self {
+        let endpoint = format!("the sentinel {node}");
+        match (error.kind(), error.code()) {
+            (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => Self::Refused {
+                endpoint,
+                why: "it demands another password (?sentinel_password=... at the end of the URL)".to_owned(),
+            },
+            _ => Self::Unreachable { endpoint, why: io_cause(error).map_or_else(|| said(error), plain) },
+        }
+    }
+
     #[cfg(feature = "results")]
     pub(crate) fn closed(endpoint: &Endpoint) -> Self {
         Self::Unreachable { endpoint: endpoint.to_string(), why: "it closed the connection".to_owned() }
@@ -113,18 +127,29 @@ fn is_garbled(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Parse && error.detail().is_some_and(|detail| detail.starts_with("Parse error at "))
 }
 
-/// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script, or
-/// without room on its disk.
+/// Whether Redis said that it cannot do this now, but will later: loading, failing over, busy with a script,
+/// without room on its disk, or without the replicas that it needs.
 pub fn is_not_ready(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
-    let error = first_error(error.clone());
-    let kind = error.kind();
-    [BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain].into_iter().any(|later| kind == ErrorKind::Server(later))
-        || error.code().is_some_and(|code| ["BUSY", "MISCONF"].contains(&code))
+    const LATER: [&str; 8] =
+        ["BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "READONLY", "CLUSTERDOWN", "MISCONF", "NOREPLICAS"];
+    first_error(error.clone()).code().is_some_and(|code| LATER.contains(&code))
 }
 
-/// Of the errors of a pipeline, the first: together they have neither code nor words for people.
+/// Whether this server may not be the one to write to any more: a replica, or a master whom its replicas have left
+/// for another.
+pub fn is_demoted(error: &RedisError) -> bool {
+    first_error(error.clone()).code().is_some_and(|code| ["READONLY", "MASTERDOWN", "NOREPLICAS"].contains(&code))
+}
+
+/// Of the errors of a pipeline, the first: together they have neither code nor words for people. And what a command
+/// inside of a script said, which Redis 6.2 wraps into an error of the script.
 pub fn first_error(error: RedisError) -> RedisError {
+    if let Some(("ERR", detail)) = error.code().zip(error.detail())
+        && let Some((_, inner)) = detail.strip_prefix("Error running script").and_then(|rest| rest.split_once(": -"))
+        && let Ok(redis::Value::ServerError(inner)) = redis::parse_redis_value(format!("-{inner}\r\n").as_bytes())
+    {
+        return inner.into();
+    }
     if error.code().is_some() {
         return error;
     }
@@ -153,5 +178,38 @@ fn plain(cause: &io::Error) -> String {
         | io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted => "it closed the connection".to_owned(),
         _ => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(line: &str) -> RedisError {
+        match redis::parse_redis_value(format!("-{line}\r\n").as_bytes()) {
+            Ok(redis::Value::ServerError(error)) => error.into(),
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_command_inside_of_a_script_said_is_heard() {
+        let plain = reply("READONLY You can't write against a read only replica. script: f_1, on @user_script:1.");
+        let wrapped = "ERR Error running script (call to f_1): @user_script:12: -READONLY You can't write against a \
+                       read only replica.";
+        for error in [plain, reply(wrapped)] {
+            assert!(is_not_ready(&error) && is_demoted(&error), "{error}");
+        }
+        let own = reply("ERR Error running script (call to f_1): @user_script:12: user_script:12: a nil value");
+        assert!(!is_not_ready(&own) && first_error(own).code() == Some("ERR"));
+    }
+
+    #[test]
+    fn a_master_without_its_replicas_may_have_a_successor() {
+        let error = reply("NOREPLICAS Not enough good replicas to write.");
+        assert!(is_not_ready(&error) && is_demoted(&error));
+        let disk = reply("MISCONF Errors writing to the AOF file: No space left on device");
+        assert!(is_not_ready(&disk) && !is_demoted(&disk));
+        assert!(!is_not_ready(&reply("ERR unknown command")) && !is_not_ready(&reply("NOPERM no permissions")));
     }
 }

@@ -7,19 +7,26 @@
 mod endpoint;
 mod error;
 mod link;
+mod patience;
+mod sentinel;
+mod url;
 
+use std::future::Future;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisResult};
 
 use crate::defaults::{BLOCK_MARGIN, CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
 
 pub use endpoint::Endpoint;
-pub use error::{ConnectionError, first_error, is_connection_lost, is_not_ready};
+pub use error::{ConnectionError, first_error, is_connection_lost, is_demoted, is_not_ready};
 #[cfg(feature = "results")]
 pub(crate) use link::Backoff;
 pub use link::Link;
+pub use patience::Patience;
+
+use endpoint::Way;
 
 /// How long to wait for Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,19 +57,32 @@ impl Timeouts {
     }
 }
 
-/// Connects and sees that Redis answers, all within the connect timeout.
+/// Connects and sees that Redis answers, all within the connect timeout. Where sentinels have to be asked, it is
+/// the master that answers.
 pub async fn connect(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<MultiplexedConnection, ConnectionError> {
-    let client = client(endpoint, timeouts)?;
-    let connected = async {
-        let mut connection = client.get_multiplexed_async_connection_with_config(&timeouts.config()).await?;
-        // Only a command tells that Redis demands a password or is still loading.
-        redis::cmd("PING").query_async::<()>(&mut connection).await?;
-        Ok(connection)
-    };
-    match tokio::time::timeout(timeouts.connect, connected).await {
-        Ok(result) => result.map_err(|error| ConnectionError::of(endpoint, &error)),
-        Err(_) => Err(ConnectionError::no_answer(endpoint, timeouts.connect)),
-    }
+    within_connect(endpoint, timeouts, async {
+        match endpoint.way(timeouts) {
+            Way::Straight(info) => open(*info, timeouts).await.map_err(|error| ConnectionError::of(endpoint, &error)),
+            Way::Ask(sentinels) => Ok(sentinel::master(endpoint, sentinels, timeouts).await?.1),
+        }
+    })
+    .await
+}
+
+async fn within_connect<T>(
+    endpoint: &Endpoint,
+    timeouts: &Timeouts,
+    connected: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
+    let timed = tokio::time::timeout(timeouts.connect, connected).await;
+    timed.unwrap_or_else(|_| Err(ConnectionError::no_answer(endpoint, timeouts.connect)))
+}
+
+async fn open(info: ConnectionInfo, timeouts: &Timeouts) -> RedisResult<MultiplexedConnection> {
+    let mut connection = Client::open(info)?.get_multiplexed_async_connection_with_config(&timeouts.config()).await?;
+    // Only a command tells that Redis demands a password or is still loading.
+    redis::cmd("PING").query_async::<()>(&mut connection).await?;
+    Ok(connection)
 }
 
 /// A connection for calls that block for up to `block`. Nothing else may run on it: every other call
@@ -75,7 +95,14 @@ pub async fn connect_blocking_lane(
     connect(endpoint, &timeouts.blocking(block)).await
 }
 
-/// A client, which does not connect yet; also for subscriptions.
-pub(crate) fn client(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Client, ConnectionError> {
-    Client::open(endpoint.connection_info(timeouts)).map_err(|error| ConnectionError::of(endpoint, &error))
+/// A client that leads to the server itself, for subscriptions. Where sentinels have to be asked, they are.
+#[cfg(feature = "results")]
+pub(crate) async fn client(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Client, ConnectionError> {
+    let info = match endpoint.way(timeouts) {
+        Way::Straight(info) => *info,
+        Way::Ask(sentinels) => {
+            within_connect(endpoint, timeouts, sentinel::master(endpoint, sentinels, timeouts)).await?.0
+        }
+    };
+    Client::open(info).map_err(|error| ConnectionError::of(endpoint, &error))
 }

@@ -125,7 +125,7 @@ impl Driver {
 
     /// A new connection, subscribed to all that is wanted; then everybody looks at what was missed.
     async fn open(&mut self) -> Result<Live, ConnectionError> {
-        let client = client(&self.endpoint, &self.timeouts)?;
+        let client = client(&self.endpoint, &self.timeouts).await?;
         let pubsub = self.within(self.timeouts.connect, client.get_async_pubsub()).await?;
         let (sink, stream) = pubsub.split();
         let mut live = Live { sink, stream, subscribed: HashSet::new() };
