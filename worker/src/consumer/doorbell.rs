@@ -1,29 +1,48 @@
 //! Waits at the doorbells while the consumer is idle, on a connection of its own.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gristmill_shared::connection::{Link, Timeouts};
-use gristmill_shared::defaults::DOORBELL_BLOCK;
+use gristmill_broker::BrokerError;
+use gristmill_shared::connection::{ConnectionError, Link, Patience, Timeouts};
+use gristmill_shared::defaults::{BLOCK_MARGIN, DOORBELL_BLOCK};
 
 use super::io::Io;
 
 const BACKOFF: Duration = Duration::from_millis(300);
+/// Before a wait that was refused is tried again.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// Why a wait ended without an answer.
+#[derive(Debug, thiserror::Error)]
+enum Unheard {
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
 
 /// Reports rings for as long as the process lives. A wait that has begun is never given up: its answer
 /// may be a ring, which nobody else would get.
 pub async fn listen(io: Rc<Io>, timeouts: Timeouts) {
-    let mut link = Link::blocking(io.config.endpoint.clone(), timeouts, DOORBELL_BLOCK);
+    let mut bell = Bell {
+        link: Link::blocking(io.config.endpoint.clone(), timeouts, DOORBELL_BLOCK),
+        patience: Patience::new(BLOCK_MARGIN),
+        refused: false,
+    };
     loop {
         while !io.idle.get() {
             io.idle_set.notified().await;
         }
-        match wait(&io, &mut link).await {
-            Ok(false) => {}
-            Ok(true) => ring(&io),
+        match bell.wait(&io).await {
+            Ok(rang) => {
+                bell.refused = false;
+                if rang {
+                    ring(&io);
+                }
+            }
             Err(why) => {
-                link.lost(&why);
-                tokio::time::sleep(BACKOFF).await;
+                bell.unheard(&io, &why).await;
                 // A ring may be lost with the connection.
                 ring(&io);
             }
@@ -31,10 +50,45 @@ pub async fn listen(io: Rc<Io>, timeouts: Timeouts) {
     }
 }
 
-async fn wait(io: &Io, link: &mut Link) -> Result<bool, String> {
-    let connection = link.connection().await.map_err(|error| error.to_string())?;
-    let rang = io.broker.wait_doorbell(connection, &io.config.queues, DOORBELL_BLOCK).await;
-    rang.map_err(|error| error.to_string())
+struct Bell {
+    link: Link,
+    /// What an answer may take beyond the time that the wait blocks.
+    patience: Patience,
+    /// Redis refuses to let us wait, and this was told.
+    refused: bool,
+}
+
+impl Bell {
+    async fn wait(&mut self, io: &Io) -> Result<bool, Unheard> {
+        let (begun, margin) = (Instant::now(), self.patience.now());
+        let connection = self.link.connection().await?;
+        connection.set_response_timeout(DOORBELL_BLOCK + margin);
+        let rang = io.broker.wait_doorbell(connection, &io.config.queues, DOORBELL_BLOCK).await;
+        match &rang {
+            Ok(_) => self.patience.answered(begun.elapsed().saturating_sub(DOORBELL_BLOCK)),
+            Err(error) if error.is_timeout() => self.patience.missed(margin),
+            Err(_) => {}
+        }
+        Ok(rang?)
+    }
+
+    /// Pauses before the next wait, on a new connection where the old one is of no use.
+    async fn unheard(&mut self, io: &Io, why: &Unheard) {
+        let (lost, later) = match why {
+            Unheard::Connection(_) => (true, true),
+            Unheard::Broker(error) => (error.wants_new_connection(), error.is_retryable()),
+        };
+        if lost {
+            self.link.lost(why);
+        }
+        if later {
+            return tokio::time::sleep(BACKOFF).await;
+        }
+        if !std::mem::replace(&mut self.refused, true) {
+            tracing::error!(consumer = %io.consumer, "waiting for work was refused and is tried again: {why}");
+        }
+        tokio::time::sleep(AFTER_REFUSAL).await;
+    }
 }
 
 /// Counts a ring. Until the steps have found nothing again nobody waits at the bells: a consumer that is

@@ -89,7 +89,7 @@ pub async fn fetch(io: std::rc::Rc<Io>) {
 }
 
 async fn arguments(io: &Io, header: &Header, blob: &BlobRef) -> Result<Vec<ByteBuf>, String> {
-    let bytes = io.wire.call(async |conn| io.broker.get_blob(conn, header.batch, blob).await).await;
+    let bytes = io.wire.call_with_much(async |conn| io.broker.get_blob(conn, header.batch, blob).await).await;
     match bytes {
         Ok(Some(bytes)) => cut_arguments(&bytes, header),
         Ok(None) => Err(format!("the arguments are gone: blob {} of the batch has expired", blob.name)),

@@ -53,7 +53,7 @@ pub async fn upload(io: &Io, take: usize) {
             let ttl = waits + io.broker.result_ttl(conn, batch).await?.unwrap_or(RESULT_TTL) + BLOB_MARGIN;
             io.broker.put_blob(conn, batch, &name, &bytes, ttl).await
         };
-        let put = io.wire.call_while_full(Some(patience), put).await;
+        let put = io.wire.call_while_full(patience, put).await;
         if matches!(put, Err(BrokerError::OutOfMemory)) {
             // The others are tried once each.
             patience = Duration::ZERO;

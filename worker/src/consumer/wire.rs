@@ -1,31 +1,40 @@
 //! The connection for everything that does not block, shared by the tasks of one thread.
 
-use std::cell::Cell;
+use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use gristmill_broker::BrokerError;
-use gristmill_shared::connection::{ConnectionError, Link};
+use gristmill_shared::connection::{ConnectionError, Link, Patience};
 use redis::aio::MultiplexedConnection;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 use crate::slot::Counters;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_LAST: Duration = Duration::from_millis(500);
 
+/// How much a call carries, and so how long its answer may take on a narrow line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Small,
+    Large,
+}
+
 /// A link that several tasks of one thread use at once.
 pub struct Wire {
     link: Mutex<Link>,
+    patience: Patience,
     /// Counts broken connections, so that two tasks that see one break drop one connection.
-    breaks: Cell<u64>,
+    breaks: watch::Sender<u64>,
     counters: Option<&'static Counters>,
 }
 
 impl Wire {
     /// Uses `link`; a consumer counts its calls.
     pub fn new(link: Link, counters: Option<&'static Counters>) -> Self {
-        Self { link: Mutex::new(link), breaks: Cell::new(0), counters }
+        let patience = Patience::new(link.timeouts().response);
+        Self { link: Mutex::new(link), patience, breaks: watch::Sender::new(0), counters }
     }
 
     /// Connects for the first time, trying for as long as `within`.
@@ -35,7 +44,7 @@ impl Wire {
 
     /// How often the connection broke.
     pub fn breaks(&self) -> u64 {
-        self.breaks.get()
+        *self.breaks.borrow()
     }
 
     /// Repeats the identical call until Redis has answered it, however long that takes.
@@ -43,13 +52,30 @@ impl Wire {
         &self,
         call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
-        self.call_while_full(None, call).await
+        self.repeat(Load::Small, None, call).await
     }
 
-    /// The same, but gives up when Redis has been at its memory limit for `patience`; none: never.
+    /// The same for calls that carry megabytes.
+    pub async fn call_with_much<T>(
+        &self,
+        call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        self.repeat(Load::Large, None, call).await
+    }
+
+    /// The same, but gives up when Redis has been at its memory limit for so long.
     pub async fn call_while_full<T>(
         &self,
-        patience: Option<Duration>,
+        patience: Duration,
+        call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        self.repeat(Load::Large, Some(patience), call).await
+    }
+
+    async fn repeat<T>(
+        &self,
+        load: Load,
+        while_full: Option<Duration>,
         call: impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
         let mut backoff = BACKOFF_FIRST;
@@ -59,14 +85,14 @@ impl Wire {
                 if let Some(counters) = self.counters {
                     counters.calls.fetch_add(1, Relaxed);
                 }
-                match call(&mut connection).await {
+                match self.attempt(load, breaks, &mut connection, &call).await {
                     Err(error) if error.wants_new_connection() => self.broke(breaks, &error).await,
                     Err(error @ BrokerError::OutOfMemory) => {
                         if full_since.is_none() {
                             tracing::warn!("{error}");
                         }
                         let since = *full_since.get_or_insert_with(Instant::now);
-                        if patience.is_some_and(|patience| since.elapsed() >= patience) {
+                        if while_full.is_some_and(|patience| since.elapsed() >= patience) {
                             return Err(error);
                         }
                     }
@@ -79,10 +105,37 @@ impl Wire {
         }
     }
 
+    /// One attempt. It ends as well when another task finds that the connection is dead.
+    async fn attempt<T>(
+        &self,
+        load: Load,
+        breaks: u64,
+        connection: &mut MultiplexedConnection,
+        call: &impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
+    ) -> Result<T, BrokerError> {
+        let waits = match load {
+            Load::Small => self.patience.now(),
+            Load::Large => self.patience.most(),
+        };
+        connection.set_response_timeout(waits);
+        let begun = Instant::now();
+        let mut broken = self.breaks.subscribe();
+        let answer = tokio::select! {
+            answer = call(connection) => answer,
+            _ = broken.wait_for(|&count| count != breaks) => Err(lost_meanwhile()),
+        };
+        match &answer {
+            Ok(_) if load == Load::Small => self.patience.answered(begun.elapsed()),
+            Err(error) if error.is_timeout() => self.patience.missed(waits),
+            _ => {}
+        }
+        answer
+    }
+
     async fn connection(&self) -> Option<(MultiplexedConnection, u64)> {
         let mut link = self.link.lock().await;
         match link.connection().await {
-            Ok(connection) => Some((connection.clone(), self.breaks.get())),
+            Ok(connection) => Some((connection.clone(), self.breaks())),
             Err(error) => {
                 // A wrong password may be a password that is being changed: a worker that has worked stays.
                 link.lost(&error);
@@ -93,9 +146,13 @@ impl Wire {
 
     async fn broke(&self, breaks: u64, error: &BrokerError) {
         let mut link = self.link.lock().await;
-        if self.breaks.get() == breaks {
-            self.breaks.set(breaks + 1);
+        if self.breaks() == breaks {
+            self.breaks.send_replace(breaks + 1);
             link.lost(error);
         }
     }
+}
+
+fn lost_meanwhile() -> BrokerError {
+    BrokerError::from(redis::RedisError::from(io::Error::from(io::ErrorKind::BrokenPipe)))
 }
