@@ -31,7 +31,6 @@ mod memory;
 mod options;
 mod pack;
 mod pool;
-mod pool;
 mod sender;
 mod submit;
 
