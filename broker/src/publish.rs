@@ -9,21 +9,21 @@ use crate::Broker;
 use crate::error::BrokerError;
 
 impl Broker {
-    /// Replaces the record of a worker; it vanishes `ttl` after the last call.
+    /// Replaces the record of a worker; it vanishes `ttl` after the last call. Tells whether there was one.
     pub async fn publish_worker<C: ConnectionLike>(
         &self,
         conn: &mut C,
         worker: &str,
         fields: &[(String, String)],
         ttl: Duration,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<bool, BrokerError> {
         let key = self.keys.worker(worker);
         let mut pipe = redis::pipe();
-        pipe.atomic().del(&key).ignore();
+        pipe.atomic().del(&key);
         pipe.hset_multiple(&key, fields).ignore();
         pipe.pexpire(&key, ttl.as_millis() as i64).ignore();
-        let _: () = pipe.query_async(conn).await?;
-        Ok(())
+        let (removed,): (u64,) = pipe.query_async(conn).await?;
+        Ok(removed > 0)
     }
 
     /// Offers kernels: name and JSON description (`doc`, `args_schema`, `options`). Drops those that nobody

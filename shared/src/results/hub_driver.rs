@@ -8,14 +8,14 @@ use futures::StreamExt;
 use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Msg, RedisResult};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::hub::{Ack, Command, Signal};
-use crate::connection::{ConnectionError, Endpoint, Timeouts, client};
+use crate::connection::{ConnectionError, Endpoint, Patience, Timeouts, client};
 use crate::events;
 
 /// A connection whose other end vanished is silent; only a question shows it.
-const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_EVERY: Duration = Duration::from_secs(2);
 /// Commands taken, and channels named, at once.
 const PIECE: usize = 256;
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
@@ -24,6 +24,8 @@ const PAUSE_LAST: Duration = Duration::from_millis(500);
 pub(super) struct Driver {
     endpoint: Endpoint,
     timeouts: Timeouts,
+    /// How long an answer may take.
+    answers: Patience,
     commands: mpsc::UnboundedReceiver<Command>,
     channels: HashMap<String, Channel>,
     /// Whose subscription Redis has not confirmed yet.
@@ -56,7 +58,8 @@ enum End {
 impl Driver {
     pub(super) fn new(endpoint: Endpoint, timeouts: Timeouts, commands: mpsc::UnboundedReceiver<Command>) -> Self {
         let (channels, waiting, touched) = Default::default();
-        Self { endpoint, timeouts, commands, channels, waiting, touched }
+        let answers = Patience::new(timeouts.response);
+        Self { endpoint, timeouts, answers, commands, channels, waiting, touched }
     }
 
     pub(super) async fn run(mut self) {
@@ -157,7 +160,7 @@ impl Driver {
                     if self.channels.is_empty() {
                         return End::Idle;
                     }
-                    self.within(self.timeouts.response, live.sink.ping::<redis::Value>()).await.map(drop)
+                    self.answer(live.sink.ping::<redis::Value>()).await.map(drop)
                 }
             };
             if let Err(error) = result {
@@ -173,12 +176,12 @@ impl Driver {
             touched.into_iter().partition(|channel| self.channels.contains_key(channel));
         let new: Vec<_> = wanted.into_iter().filter(|channel| !live.subscribed.contains(channel)).collect();
         for piece in new.chunks(PIECE) {
-            self.within(self.timeouts.response, live.sink.subscribe(piece)).await?;
+            self.answer(live.sink.subscribe(piece)).await?;
             live.subscribed.extend(piece.iter().cloned());
         }
         let old: Vec<_> = unwanted.into_iter().filter(|channel| live.subscribed.remove(channel)).collect();
         for piece in old.chunks(PIECE) {
-            self.within(self.timeouts.response, live.sink.unsubscribe(piece)).await?;
+            self.answer(live.sink.unsubscribe(piece)).await?;
         }
         for (channel, ack) in self.waiting.drain(..) {
             if let Some(entry) = self.channels.get(&channel) {
@@ -209,6 +212,17 @@ impl Driver {
         for (_, ack) in self.waiting.drain(..) {
             let _ = ack.send(Err(error.clone()));
         }
+    }
+
+    async fn answer<T>(&self, answer: impl Future<Output = RedisResult<T>>) -> Result<T, ConnectionError> {
+        let (begun, waits) = (Instant::now(), self.answers.now());
+        let answer = self.within(waits, answer).await;
+        match &answer {
+            Ok(_) => self.answers.answered(begun.elapsed()),
+            Err(_) if begun.elapsed() >= waits => self.answers.missed(waits),
+            Err(_) => {}
+        }
+        answer
     }
 
     async fn within<T>(

@@ -1,14 +1,14 @@
 //! Reads that survive a lost connection.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Pipeline};
 use tokio::sync::Mutex;
 
 use super::ResultsError;
-use crate::connection::{Backoff, Link, is_connection_lost};
+use crate::connection::{Backoff, Link, Patience, is_connection_lost};
 use crate::ids::BatchId;
 use crate::keys::Keys;
 use crate::message::BlobRef;
@@ -17,6 +17,8 @@ use crate::message::BlobRef;
 #[derive(Clone)]
 pub(super) struct Reader {
     shared: Arc<Mutex<Shared>>,
+    /// How long an answer may take.
+    answers: Arc<Patience>,
     pub(super) keys: Keys,
     pub(super) patience: Duration,
 }
@@ -29,14 +31,20 @@ struct Shared {
 
 impl Reader {
     pub(super) fn new(link: Link, keys: Keys, patience: Duration) -> Self {
-        Self { shared: Arc::new(Mutex::new(Shared { link, generation: 0 })), keys, patience }
+        let answers = Arc::new(Patience::new(link.timeouts().response));
+        Self { shared: Arc::new(Mutex::new(Shared { link, generation: 0 })), answers, keys, patience }
     }
 
     /// Asks, and asks again on a new connection for as long as the patience lasts.
     pub(super) async fn ask<T: FromRedisValue>(&self, question: &Pipeline) -> Result<T, ResultsError> {
+        self.insist(question, false).await
+    }
+
+    /// `much`: the answer carries megabytes, which takes its time.
+    async fn insist<T: FromRedisValue>(&self, question: &Pipeline, much: bool) -> Result<T, ResultsError> {
         let mut backoff = Backoff::until(self.patience);
         loop {
-            match self.attempt(question).await {
+            match self.attempt(question, much).await {
                 Err(error) if error.is_retryable() => {
                     if !backoff.wait().await {
                         return Err(error);
@@ -47,9 +55,16 @@ impl Reader {
         }
     }
 
-    async fn attempt<T: FromRedisValue>(&self, question: &Pipeline) -> Result<T, ResultsError> {
+    async fn attempt<T: FromRedisValue>(&self, question: &Pipeline, much: bool) -> Result<T, ResultsError> {
         let (mut connection, generation) = self.connection().await?;
+        let (begun, waits) = (Instant::now(), if much { self.answers.most() } else { self.answers.now() });
+        connection.set_response_timeout(waits);
         let answer = question.query_async(&mut connection).await;
+        match &answer {
+            Ok(_) if !much => self.answers.answered(begun.elapsed()),
+            Err(error) if error.is_timeout() => self.answers.missed(waits),
+            _ => {}
+        }
         if let Err(error) = &answer
             && is_connection_lost(error)
         {
@@ -75,7 +90,7 @@ impl Reader {
         for part in 0..blob.parts() {
             let mut question = Pipeline::with_capacity(1);
             question.get(self.keys.blob(batch, &blob.name, part));
-            let (part,): (Option<Vec<u8>>,) = self.ask(&question).await?;
+            let (part,): (Option<Vec<u8>>,) = self.insist(&question, true).await?;
             match part {
                 Some(part) if bytes.len() + part.len() <= blob.bytes as usize => bytes.extend(part),
                 _ => return Ok(None),

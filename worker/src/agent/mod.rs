@@ -31,6 +31,8 @@ use crate::slot::Slots;
 const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Before a worker that has once spoken with Redis tries to connect again.
 const AFTER_NO_CONNECTION: Duration = Duration::from_millis(500);
+/// An agent that leaves takes its worker's record away, if that goes fast.
+const WITHDRAWING: Duration = Duration::from_millis(500);
 
 /// What the duties share.
 struct Agent {
@@ -98,7 +100,7 @@ async fn serve(start: AgentStart) -> u8 {
         code = work(&agent, reports, acks) => return code,
     }
     // The record vanishes by itself soon after, so this may fail.
-    let _ = tokio::time::timeout(Duration::from_secs(1), record::withdraw(&agent)).await;
+    let _ = tokio::time::timeout(WITHDRAWING, record::withdraw(&agent)).await;
     EXIT_OK
 }
 

@@ -27,14 +27,17 @@ pub async fn publish(agent: Rc<Agent>) {
     let mut kernels_at: Option<Instant> = None;
     let mut refused = false;
     loop {
-        if kernels_at.is_none_or(|at| at.elapsed() >= KERNELS_EVERY) {
-            kernels_at = Some(Instant::now());
-            tell(publish_kernels(&agent).await, &mut refused);
-        }
         let fields = fields(&agent, &started_at);
         let worker = &agent.config.worker;
         let call = async |conn: &mut _| agent.broker.publish_worker(conn, worker, &fields, TTL).await;
-        tell(agent.wire.call(call).await, &mut refused);
+        // A record that is gone: Redis came back empty, or was away for longer than records live.
+        if tell(agent.wire.call(call).await, &mut refused) == Some(false) {
+            kernels_at = None;
+        }
+        if kernels_at.is_none_or(|at| at.elapsed() >= KERNELS_EVERY) {
+            let told = tell(publish_kernels(&agent).await, &mut refused);
+            kernels_at = told.map(|()| Instant::now());
+        }
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -49,14 +52,18 @@ pub async fn withdraw(agent: &Agent) {
 }
 
 /// Says so once where Redis refuses: at its memory limit it takes no records, and that may last.
-fn tell(published: Result<(), BrokerError>, refused: &mut bool) {
+fn tell<T>(published: Result<T, BrokerError>, refused: &mut bool) -> Option<T> {
     match published {
-        Ok(()) => *refused = false,
+        Ok(answer) => {
+            *refused = false;
+            return Some(answer);
+        }
         Err(error) if !std::mem::replace(refused, true) => {
             tracing::warn!("what this worker is and does cannot be published for now: {error}");
         }
         Err(_) => {}
     }
+    None
 }
 
 async fn publish_kernels(agent: &Agent) -> Result<(), BrokerError> {

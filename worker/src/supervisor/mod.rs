@@ -130,6 +130,7 @@ impl Supervisor {
                 self.places.iter().filter_map(Place::child).for_each(|child| child.send(Command::Drain));
             }
             Step::KillConsumers => self.places.iter().for_each(Place::kill_in_order),
+            Step::NeedAgent => self.agent.hurry(Instant::now()),
             Step::DismissAgent => self.agent.dismiss(),
             Step::KillAgent => self.agent.kill(),
         }

@@ -7,9 +7,9 @@ use nix::sys::signal::Signal;
 use crate::config::WorkerConfig;
 use crate::roles::{EXIT_OK, EXIT_REDIS};
 
-/// After a drain the agent has this long to give back what killed consumers held.
+/// After a drain the agent has this long to give back what killed consumers held, if the grace lasts so long.
 const REPORTING: Duration = Duration::from_secs(5);
-/// The same after a second signal.
+/// It has this long in any case, also after a second signal.
 const REPORTING_AT_ONCE: Duration = Duration::from_secs(2);
 /// The agent has this long to leave.
 const LEAVING: Duration = Duration::from_secs(2);
@@ -41,6 +41,8 @@ pub(super) enum Phase {
 pub(super) struct Stopping {
     pub(super) phase: Phase,
     grace: Duration,
+    /// When the grace is over.
+    by: Option<Instant>,
     reporting: Duration,
     code: u8,
 }
@@ -54,6 +56,8 @@ pub(super) enum Step {
     Drain,
     /// Kill the consumers, in order.
     KillConsumers,
+    /// The consumers are gone: an agent is needed now.
+    NeedAgent,
     /// Tell the agent to leave.
     DismissAgent,
     /// Kill the agent.
@@ -64,7 +68,7 @@ pub(super) enum Step {
 
 impl Stopping {
     pub(super) fn new(config: &WorkerConfig) -> Self {
-        Self { phase: Phase::Running, grace: config.grace, reporting: REPORTING, code: EXIT_OK }
+        Self { phase: Phase::Running, grace: config.grace, by: None, reporting: REPORTING, code: EXIT_OK }
     }
 
     /// Whether consumers are replaced.
@@ -82,6 +86,7 @@ impl Stopping {
         match self.phase {
             Phase::Running => {
                 self.phase = Phase::Draining { kill_at: now + self.grace };
+                self.by = Some(now + self.grace);
                 Step::Drain
             }
             _ => {
@@ -113,8 +118,12 @@ impl Stopping {
         match self.phase {
             Phase::Running => Step::Wait,
             Phase::Draining { .. } if !consumers => {
-                self.phase = Phase::Reporting { until: now + self.reporting };
-                self.step(now, consumers, agent, all_acknowledged)
+                let left = self.by.map_or(REPORTING, |by| by.saturating_duration_since(now));
+                self.phase = Phase::Reporting { until: now + self.reporting.min(left.max(REPORTING_AT_ONCE)) };
+                if agent || all_acknowledged || !self.wants_agent() {
+                    return self.step(now, consumers, agent, all_acknowledged);
+                }
+                Step::NeedAgent
             }
             Phase::Draining { kill_at } if now >= kill_at => {
                 // Again later only for one that the system is slow to kill.
@@ -149,7 +158,7 @@ mod tests {
 
     fn stopping() -> Stopping {
         let grace = Duration::from_secs(25);
-        Stopping { phase: Phase::Running, grace, reporting: REPORTING, code: EXIT_OK }
+        Stopping { phase: Phase::Running, grace, by: None, reporting: REPORTING, code: EXIT_OK }
     }
 
     #[test]
@@ -173,9 +182,26 @@ mod tests {
         let now = now + Duration::from_secs(25);
         assert_eq!(stopping.step(now, true, true, false), Step::KillConsumers);
         stopping.step(now, false, true, false);
-        let now = now + REPORTING;
-        assert_eq!(stopping.step(now, false, true, false), Step::DismissAgent);
+        let now = now + REPORTING_AT_ONCE;
+        assert_eq!(stopping.step(now, false, true, false), Step::DismissAgent, "the grace is over");
         assert_eq!(stopping.step(now + LEAVING, false, true, false), Step::KillAgent);
+    }
+
+    #[test]
+    fn reports_have_time_while_the_grace_lasts() {
+        let (mut stopping, now) = (stopping(), Instant::now());
+        stopping.signal(Signal::SIGTERM, now);
+        assert_eq!(stopping.step(now, false, true, false), Step::Wait);
+        assert_eq!(stopping.phase, Phase::Reporting { until: now + REPORTING });
+    }
+
+    #[test]
+    fn who_has_deaths_to_report_needs_an_agent_now() {
+        let (mut stopping, now) = (stopping(), Instant::now());
+        stopping.signal(Signal::SIGTERM, now);
+        assert_eq!(stopping.step(now, false, false, false), Step::NeedAgent);
+        assert_eq!(stopping.step(now, false, false, false), Step::Wait, "once is enough");
+        assert_eq!(stopping.step(now, false, false, true), Step::DismissAgent);
     }
 
     #[test]
