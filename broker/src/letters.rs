@@ -2,6 +2,7 @@
 
 use gristmill_shared::QueueName;
 use redis::aio::ConnectionLike;
+use redis::{RedisError, Value};
 
 use crate::Broker;
 use crate::error::BrokerError;
@@ -63,21 +64,29 @@ impl Broker {
         Ok(redis::cmd("HMGET").arg(&key).arg(&ids[..fit]).query_async(conn).await?)
     }
 
-    /// The stored form of the dead letter `id` in each of these queues.
+    /// The dead letter `id` in each of these queues: when it was buried, epoch ms, and its stored form.
     pub async fn letter_in<C: ConnectionLike>(
         &self,
         conn: &mut C,
         queues: &[QueueName],
         id: &str,
-    ) -> Result<Vec<Option<Vec<u8>>>, BrokerError> {
+    ) -> Result<Vec<Option<(u64, Vec<u8>)>>, BrokerError> {
         if queues.is_empty() {
             return Ok(Vec::new());
         }
         let mut pipe = redis::pipe();
         for queue in queues {
-            pipe.hget(self.keys.dead_records(queue), id);
+            pipe.zscore(self.keys.dead(queue), id).hget(self.keys.dead_records(queue), id);
         }
-        Ok(pipe.query_async(conn).await?)
+        let found: Vec<Value> = pipe.query_async(conn).await?;
+        let mut letters = Vec::with_capacity(queues.len());
+        for pair in found.chunks(2) {
+            let [at_ms, stored] = pair else { continue };
+            let at_ms: Option<f64> = redis::from_redis_value(at_ms.clone()).map_err(RedisError::from)?;
+            let stored: Option<Vec<u8>> = redis::from_redis_value(stored.clone()).map_err(RedisError::from)?;
+            letters.push(at_ms.map(|at_ms| at_ms as u64).zip(stored));
+        }
+        Ok(letters)
     }
 
     /// Drops dead letters for good, at most 1,000: those whose id and time of burial are given. Returns how many.

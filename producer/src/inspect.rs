@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_broker::{BatchRecord, KernelRecord, QueueStats};
-use gristmill_shared::{BatchId, QueueName};
+use gristmill_broker::{BatchRecord, KernelRecord, Located, QueueStats};
+use gristmill_shared::{BatchId, QueueName, TaskId};
 
 use crate::calls::call;
 use crate::client::Client;
@@ -53,6 +53,13 @@ impl Client {
     pub async fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, ClientError> {
         let broker = self.broker();
         Ok(call!(self, connection => broker.batch_record(connection, batch)))
+    }
+
+    /// Where a task stands that has not ended; none if a bounded look does not find it.
+    pub async fn locate(&self, task: TaskId, batch: &BatchRecord) -> Result<Option<Located>, ClientError> {
+        let broker = self.broker();
+        let queue = QueueName::new(batch.queue.as_str())?;
+        Ok(call!(self, connection => broker.locate(connection, task, &queue, &batch.kernel)))
     }
 
     /// Consumers that hold a lease.

@@ -21,6 +21,7 @@ mod builder;
 mod calls;
 mod client;
 mod collect;
+mod dead;
 mod error;
 mod handle;
 mod history;
@@ -36,13 +37,16 @@ mod submit;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::{Handle, Results};
 pub use inspect::WorkerRecord;
 pub use map::{MapHandle, Unordered};
 pub use options::{SubmitOptions, WhenFull};
 
-pub use gristmill_broker::{BatchRecord, BatchState, Cancelled, KernelRecord, Managed, Purged, QueueStats, Wish};
+pub use gristmill_broker::{
+    BatchRecord, BatchState, Cancelled, KernelRecord, Located, Managed, Place, Purged, QueueStats, Wish,
+};
 pub use gristmill_shared as shared;
 pub use gristmill_shared::{
     BatchId, Bytes, Certificate, DeathCause, Kernel, KernelError, KernelName, Lane, Namespace, OutcomeKind, QueueName,

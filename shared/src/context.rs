@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::ids::{BatchId, TaskId};
 
@@ -15,13 +16,22 @@ pub struct TaskContext {
     attempt: u16,
     stop: Arc<AtomicBool>,
     progress: Arc<NoteProgress>,
+    soft_limit_at: Option<Instant>,
 }
 
 impl TaskContext {
     /// A context for a task that a worker runs: `stop` is set when the task should end early,
     /// `progress` receives its notes.
     pub fn new(task: TaskId, attempt: u16, stop: Arc<AtomicBool>, progress: Arc<NoteProgress>) -> Self {
-        Self { task, attempt, stop, progress }
+        Self { task, attempt, stop, progress, soft_limit_at: None }
+    }
+
+    /// The same, of a task whose soft time limit passes so much later than now.
+    #[must_use]
+    pub fn soft_time_limit(mut self, limit: Option<Duration>) -> Self {
+        // None: beyond what a clock can hold, so it never passes.
+        self.soft_limit_at = limit.and_then(|limit| Instant::now().checked_add(limit));
+        self
     }
 
     /// A context for calling a kernel as a plain function: nobody stops it, notes go nowhere.
@@ -40,10 +50,18 @@ impl TaskContext {
         self.attempt
     }
 
-    /// Whether the task should come to an end: it was cancelled. A long kernel looks now and then and
-    /// returns an error; one that does not is ended with its process.
+    /// Whether nobody wants the result any more: the task was cancelled. A long kernel looks now and then
+    /// and returns an error; one that does not is ended with its process. Once true, it stays true.
     pub fn should_stop(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether the soft time limit has passed: the task should come to an end with what it has. What the
+    /// kernel returns from now on counts as ever: a value is its result, an error is retried as configured.
+    /// One that goes on is ended with its process when the (hard) time limit passes. Without a soft limit
+    /// never true.
+    pub fn soft_limit_passed(&self) -> bool {
+        self.soft_limit_at.is_some_and(|at| Instant::now() >= at)
     }
 
     /// Leaves a note (at most 120 bytes are kept) that `status` shows, and that a death

@@ -7,12 +7,16 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use gristmill_shared::connection::Endpoint;
-use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults, duration};
+use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults, duration, size};
 
-use crate::config::{LogFormat, WorkerConfig};
+use crate::config::{Limits, LogFormat, WorkerConfig};
+use crate::memory;
 
 const CONSUMERS_MAX: usize = 1_024;
 const GRACE_MAX: Duration = Duration::from_secs(7 * 24 * 3_600);
+
+/// What a consumer may hold of messages, arguments and outputs alone.
+const CONSUMER_NEEDS: u64 = 32 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -20,6 +24,10 @@ Examples:
   gristmill-worker --queues urgent,default -c 4       4 consumers; \"urgent\" before \"default\"
   GRISTMILL_REDIS=redis://:secret@db.example:6379 gristmill-worker
   gristmill-worker --redis redis+unix:///run/redis.sock --log-format json
+  gristmill-worker --memory-limit 2GiB --max-tasks-per-consumer 1000
+
+Durations: 500ms, 10s, 2m, 1h. Sizes: 512MiB, 2GiB, 500MB, or a number of bytes. Memory that the program loads before it
+starts its consumers is shared by all of them, and counts for none.
 
 Signals: TERM or INT once drains (running tasks get the grace time), twice stops at once.
 Exit codes: 0 after a drain, 2 bad usage, 3 Redis unreachable or refusing, 130/143 stopped at once.";
@@ -46,6 +54,17 @@ struct LowArgs {
     /// How long a drain lets running tasks finish, for instance 25s.
     #[arg(long, value_name = "DURATION", default_value = "25s")]
     grace: String,
+    /// Memory that a consumer may hold while it runs a task, together with the programs that the task starts, for
+    /// instance 512MiB or 2GiB. A task that passes it ends as out of memory. A task that declares more is refused.
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<String>,
+    /// A consumer that has run so many tasks makes room for a fresh process.
+    #[arg(long, value_name = "N")]
+    max_tasks_per_consumer: Option<String>,
+    /// A consumer that holds more memory than this after a task makes room for a fresh process. With
+    /// --memory-limit the default is half of that.
+    #[arg(long, value_name = "SIZE")]
+    max_memory_per_consumer: Option<String>,
     /// How log lines on stderr look. GRISTMILL_LOG sets the level (default info).
     #[arg(long, value_enum, value_name = "FORMAT", env = "GRISTMILL_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
@@ -97,6 +116,7 @@ impl LowArgs {
     fn check(self) -> Result<WorkerConfig, Vec<String>> {
         let mut errors = Vec::new();
         let endpoint = keep(&mut errors, Endpoint::parse(&self.redis).map_err(|error| error.to_string()));
+        let limits = self.limits(&mut errors);
         let namespace =
             keep(&mut errors, Namespace::new(self.namespace).map_err(|error| format!("--namespace: {error}")));
         let queues = keep(&mut errors, queues(&self.queues));
@@ -104,7 +124,9 @@ impl LowArgs {
         let lease = keep(&mut errors, time("--lease", &self.lease, defaults::LEASE_RANGE));
         let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
         match (endpoint, namespace, queues, consumers, lease, grace) {
-            (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace)) => {
+            (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace))
+                if errors.is_empty() =>
+            {
                 let host = host();
                 let worker = worker_id(&host);
                 let (log_format, test_kernels) = (self.log_format, self.test_kernels);
@@ -115,6 +137,7 @@ impl LowArgs {
                     consumers,
                     lease,
                     grace,
+                    limits,
                     worker,
                     host,
                     log_format,
@@ -125,6 +148,46 @@ impl LowArgs {
             _ => Err(errors),
         }
     }
+
+    fn limits(&self, errors: &mut Vec<String>) -> Limits {
+        let memory = keep(errors, memory_size("--memory-limit", self.memory_limit.as_ref())).flatten();
+        let max_tasks = number("--max-tasks-per-consumer", self.max_tasks_per_consumer.as_ref());
+        let max_memory = memory_size("--max-memory-per-consumer", self.max_memory_per_consumer.as_ref());
+        let (max_tasks, max_memory) = (keep(errors, max_tasks).flatten(), keep(errors, max_memory).flatten());
+        if let (Some(memory), Some(max)) = (memory, max_memory)
+            && max >= memory
+        {
+            let (memory, max) = (size::text(memory), size::text(max));
+            errors.push(format!(
+                "--max-memory-per-consumer is {max}, but --memory-limit ends a task at {memory}: use less than that"
+            ));
+        }
+        Limits {
+            memory,
+            machine_memory: memory::of_machine(),
+            max_tasks,
+            // What an earlier task left behind must not become the fault of a later one.
+            max_memory: max_memory.or(memory.map(|bytes| bytes / 2)),
+        }
+    }
+}
+
+/// The number behind an option that may be absent.
+fn number(name: &str, text: Option<&String>) -> Result<Option<u64>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let number = text.parse().ok().filter(|&number| number > 0);
+    number.map(Some).ok_or_else(|| format!("{name} is {text:?}: use a number from 1 on"))
+}
+
+/// The size behind an option that may be absent.
+fn memory_size(name: &str, text: Option<&String>) -> Result<Option<u64>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes = size::parse(text).ok_or_else(|| format!("{name} is {text:?}: use for instance {}", size::EXAMPLES))?;
+    if bytes < CONSUMER_NEEDS {
+        let needs = size::text(CONSUMER_NEEDS);
+        return Err(format!("{name} is {text:?}, but a consumer needs {needs} for itself: use at least that"));
+    }
+    Ok(Some(bytes))
 }
 
 fn keep<T>(errors: &mut Vec<String>, checked: Result<T, String>) -> Option<T> {
@@ -217,6 +280,35 @@ mod tests {
         assert!(found.contains(&"--queues names a twice: name each queue once".to_owned()), "{found:?}");
         assert!(found.contains(&"--consumers is \"0\": use auto or a number from 1 to 1024".to_owned()), "{found:?}");
         assert_eq!(errors("w --lease 500ms"), ["--lease is \"500ms\": use a time from 1s to 600s"]);
+    }
+
+    #[test]
+    fn limits_are_read_with_their_units() {
+        let line = "w --memory-limit 2GiB --max-memory-per-consumer 512MiB --max-tasks-per-consumer 100";
+        let limits = read_line(line).ok().unwrap().config.limits;
+        assert_eq!((limits.memory, limits.max_memory, limits.max_tasks), (Some(2 << 30), Some(512 << 20), Some(100)));
+        let limits = read_line("w --memory-limit 1G").ok().unwrap().config.limits;
+        assert_eq!(limits.max_memory, Some(512 << 20), "what one task leaves is not the fault of the next");
+        let limits = read_line("w").ok().unwrap().config.limits;
+        assert_eq!((limits.memory, limits.max_memory, limits.max_tasks), (None, None, None));
+        assert!(limits.machine_memory.is_some());
+    }
+
+    #[test]
+    fn limits_that_make_no_sense_are_refused() {
+        let found = errors("w --memory-limit 1KiB --max-tasks-per-consumer 0 --max-memory-per-consumer lots");
+        assert_eq!(
+            found,
+            [
+                "--memory-limit is \"1KiB\", but a consumer needs 32MiB for itself: use at least that",
+                "--max-tasks-per-consumer is \"0\": use a number from 1 on",
+                "--max-memory-per-consumer is \"lots\": use for instance 512MiB, 2GiB or a number of bytes",
+            ]
+        );
+        assert_eq!(
+            errors("w --memory-limit 1GiB --max-memory-per-consumer 1GiB"),
+            ["--max-memory-per-consumer is 1GiB, but --memory-limit ends a task at 1GiB: use less than that"]
+        );
     }
 
     #[test]

@@ -15,6 +15,20 @@ pub enum LogFormat {
     Json,
 }
 
+/// What consumers may use, and when one makes room for a fresh process. Sizes are in bytes, and do not count
+/// what `preload` has loaded, which all share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// What a consumer and the programs of its kernel may hold while a task runs.
+    pub memory: Option<u64>,
+    /// What this machine, or the cgroup around the worker, has.
+    pub machine_memory: Option<u64>,
+    /// A consumer that has run so many tasks makes room.
+    pub max_tasks: Option<u64>,
+    /// A consumer that holds more than this after a task makes room.
+    pub max_memory: Option<u64>,
+}
+
 /// The settings of a worker; the same in all its processes.
 #[derive(Clone)]
 pub struct WorkerConfig {
@@ -30,6 +44,8 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long a drain lets running tasks finish. The supervisor kills what runs longer.
     pub grace: Duration,
+    /// What consumers may use, and when they make room for fresh ones.
+    pub limits: Limits,
     /// The worker's id: `<host>-<pid>-<random>`.
     pub worker: String,
     /// The host, as it calls itself.

@@ -23,6 +23,7 @@ mod control;
 mod descriptors;
 mod jitter;
 mod logging;
+mod memory;
 mod note;
 mod process;
 mod roles;

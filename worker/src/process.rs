@@ -10,6 +10,8 @@ use std::num::NonZeroUsize;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -122,6 +124,44 @@ pub(crate) fn install_child_handlers() -> nix::Result<()> {
         // SAFETY: all are async-signal-safe: one does nothing, the others call alarm and kill.
         unsafe { sigaction(signal, &handler(function)) }?;
     }
+    Ok(())
+}
+
+/// Whether panics and failed allocations print a backtrace.
+const BACKTRACE: &str = "RUST_BACKTRACE";
+/// Whether errors capture one; by default as the other says.
+const LIB_BACKTRACE: &str = "RUST_LIB_BACKTRACE";
+
+/// Where the handler of SIGABRT notes that memory ran out: nothing but a global reaches it.
+static STARVED: AtomicPtr<AtomicBool> = AtomicPtr::new(ptr::null_mut());
+
+extern "C" fn note_starvation(_: libc::c_int) {
+    // SAFETY: the location of this thread's errno is always valid, and asking for it is async-signal-safe.
+    if unsafe { *libc::__errno_location() } == libc::ENOMEM {
+        // SAFETY: null, or from a reference that lives as long as the process.
+        if let Some(mark) = unsafe { STARVED.load(Ordering::Acquire).as_ref() } {
+            mark.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Sets `mark` when this process aborts because the system refused it memory. What fails to allocate leaves
+/// ENOMEM in errno and aborts; whoever runs foreign code clears errno before. The abort goes on.
+pub(crate) fn mark_starvation(mark: &'static AtomicBool) -> nix::Result<()> {
+    check_single_thread().map_err(|_| Errno::EBUSY)?;
+    if let Some(wish) = std::env::var_os(BACKTRACE) {
+        let lib = std::env::var_os(LIB_BACKTRACE).unwrap_or(wish);
+        // SAFETY: this process has one thread, so nobody reads the environment meanwhile.
+        unsafe {
+            std::env::set_var(LIB_BACKTRACE, lib);
+            // A backtrace, printed before the abort, would leave something else in errno.
+            std::env::set_var(BACKTRACE, "0");
+        }
+    }
+    STARVED.store(ptr::from_ref(mark).cast_mut(), Ordering::Release);
+    let handler = SigAction::new(SigHandler::Handler(note_starvation), SaFlags::SA_RESETHAND, SigSet::empty());
+    // SAFETY: it reads errno and writes an atomic: async-signal-safe.
+    unsafe { sigaction(Signal::SIGABRT, &handler) }?;
     Ok(())
 }
 

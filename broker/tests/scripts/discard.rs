@@ -63,5 +63,5 @@ async fn letters_are_listed_by_time_and_read_in_bounded_pieces() {
     }
     let queues = [queue("b"), queue("a")];
     let found = b.broker.letter_in(&mut b.conn, &queues, &ids[0]).await.unwrap();
-    assert!(found[0].is_none() && DeadLetter::parse(found[1].as_ref().unwrap()).is_ok());
+    assert!(found[0].is_none() && DeadLetter::parse(&found[1].as_ref().unwrap().1).is_ok());
 }

@@ -4,15 +4,17 @@
 
 mod crashing;
 mod failing;
+mod overrunning;
 mod spinning;
 
 use gristmill_shared::{Kernels, kernels};
 
 pub use crashing::crash;
 pub use failing::fail;
+pub use overrunning::overrun;
 pub use spinning::spin;
 
 /// The kernels behind `--test-kernels`.
 pub fn for_tests() -> Kernels {
-    kernels![crash, fail, spin]
+    kernels![crash, fail, overrun, spin]
 }

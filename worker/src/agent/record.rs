@@ -111,7 +111,7 @@ fn fields(agent: &Agent, started_at: &str) -> Vec<(String, String)> {
     fields
 }
 
-fn totals(slots: Slots) -> [(&'static str, String); 5] {
+fn totals(slots: Slots) -> [(&'static str, String); 6] {
     let sum = |count: fn(&Slot) -> u64| slots.iter().map(count).sum::<u64>().to_string();
     [
         ("succeeded", sum(|slot| slot.counters().succeeded.load(Relaxed))),
@@ -119,6 +119,7 @@ fn totals(slots: Slots) -> [(&'static str, String); 5] {
         ("busy_ms", sum(|slot| slot.counters().busy_us.load(Relaxed) / 1_000)),
         ("claimed", sum(|slot| slot.counters().claimed.load(Relaxed))),
         ("calls", sum(|slot| slot.counters().calls.load(Relaxed))),
+        ("recycled", sum(|slot| slot.counters().recycled.load(Relaxed))),
     ]
 }
 
@@ -190,7 +191,7 @@ mod tests {
         let line = consumer(&slot, &kernels);
         assert!(line.starts_with(&format!("{id} idle pid={} rss_bytes=", std::process::id())), "{line}");
         let task = BatchId::new().task(3);
-        assert!(slot.begin(&Begin { position: 0, item: 0, task, kernel: 9, time_limit: None }));
+        assert!(slot.begin(&Begin { position: 0, item: 0, task, kernel: 9, time_limit: None, memory: None }));
         slot.note_progress("half way");
         let line = consumer(&slot, &kernels);
         assert!(line.starts_with(&format!("{id} running pid=")), "{line}");

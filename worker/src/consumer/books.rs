@@ -47,7 +47,7 @@ pub fn take_in(io: &Io, claimed: Claimed) {
         tracing::debug!(event = events::MESSAGE_CLAIMED, %task, count, consumer = %io.consumer, position, "claimed");
         io.slot.counters().claimed.fetch_add(1, Relaxed);
         let serial = inflight.next_serial();
-        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels));
+        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels, io.meter.room()));
     }
 }
 

@@ -3,26 +3,38 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gristmill_shared::{KernelError, TaskContext, events};
+use nix::errno::Errno;
 
 use super::handover::{Ended, Handover, Item};
+use super::meter::Meter;
 use super::panics::{self, Culprit};
 use crate::slot::{Begin, SlotRef};
 
+/// What the process holds is looked at after a task, but no more often than this.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// Computes until the I/O thread says that it is over.
-pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit) {
+pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit, meter: &Meter) {
     panics::guard_thread();
-    let mut ended = None;
-    while let Some(item) = handover.next(ended.take(), |item| culprit.begin(begin(item))) {
+    let (mut ended, mut looked) = (None, Instant::now());
+    while let Some(item) = handover.next(ended.take(), |item| culprit.begin(begin(item, meter))) {
         ended = Some(compute(handover, slot, &item));
+        if meter.has_max() && looked.elapsed() >= LOOK_EVERY {
+            looked = Instant::now();
+            if meter.is_over_max() {
+                handover.set_spent();
+            }
+        }
     }
 }
 
-fn begin(item: &Item) -> Begin {
+fn begin(item: &Item, meter: &Meter) -> Begin {
     let job = &item.job;
-    Begin { position: job.position, item: item.item, task: task(item), kernel: job.place, time_limit: job.time_limit }
+    let (time_limit, memory) = (job.time_limit, meter.limit_for(job.memory));
+    Begin { position: job.position, item: item.item, task: task(item), kernel: job.place, time_limit, memory }
 }
 
 fn task(item: &Item) -> gristmill_shared::TaskId {
@@ -35,7 +47,10 @@ fn compute(handover: &Handover, slot: SlotRef, item: &Item) -> Ended {
     tracing::debug!(event = events::TASK_STARTED, %task, kernel = job.kernel.name, attempt, "task started");
     let context =
         TaskContext::new(task, attempt, Arc::clone(&handover.stop), Arc::new(move |note| slot.note_progress(note)));
+    let context = context.soft_time_limit(job.soft_time_limit);
     let args: &[u8] = job.args.get(item.item as usize).map_or(&[], |args| args.as_slice());
+    // What is found in it after a failed allocation is this task's.
+    Errno::clear();
     let began = Instant::now();
     let result = panics::in_kernel(|| (job.kernel.run)(&context, args));
     let result = result.unwrap_or_else(|panicked| Err(KernelError::new(panicked)));

@@ -45,13 +45,16 @@ fn blob(held: &Held) -> Option<&BlobRef> {
 
 fn push(io: &Io, position: u64, held: &mut Held, args: Vec<ByteBuf>) {
     let Fate::Run { kernel, place, body } = &held.fate else { return };
+    let options = EffectiveOptions::of(kernel.options, &body.options);
     let job = Job {
         serial: held.serial,
         position,
         header: held.message.header.clone(),
         kernel: *kernel,
         place: *place,
-        time_limit: time_limit(kernel.options, &body.options),
+        time_limit: options.time_limit,
+        soft_time_limit: options.soft_time_limit,
+        memory: options.memory,
         args,
     };
     let skip = held.skip();

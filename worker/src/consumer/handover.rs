@@ -35,6 +35,10 @@ pub struct Job {
     pub place: u32,
     /// How long one item may run.
     pub time_limit: Option<Duration>,
+    /// When an item is asked to end.
+    pub soft_time_limit: Option<Duration>,
+    /// What an item declares to need, bytes.
+    pub memory: Option<u64>,
     /// One argument per item.
     pub args: Vec<ByteBuf>,
 }
@@ -91,6 +95,10 @@ pub struct Glance {
     pub task_time: Option<Duration>,
     /// A message has stopped early; its rest must be given back.
     pub capped: bool,
+    /// No other item begins in this process: it has to make room for a fresh one.
+    pub spent: bool,
+    /// How many items may still begin; none: as many as come.
+    pub left: Option<u64>,
 }
 
 /// Where the compute thread was stopped: items from here on will never begin.
@@ -145,6 +153,9 @@ struct State {
     ended: Vec<Ended>,
     ended_since: Option<Instant>,
     pace: Pace,
+    /// Items that may still begin; none: as many as come.
+    left: Option<u64>,
+    spent: bool,
     closed: bool,
 }
 
@@ -158,9 +169,10 @@ pub struct Handover {
 }
 
 impl Handover {
-    /// An empty one; `nudge` wakes the I/O thread.
-    pub fn new(nudge: Arc<Notify>) -> Self {
-        Self { state: Mutex::default(), wake: Condvar::new(), nudge, stop: Arc::default() }
+    /// An empty one; `nudge` wakes the I/O thread. No more than `max_tasks` items begin.
+    pub fn new(nudge: Arc<Notify>, max_tasks: Option<u64>) -> Self {
+        let state = State { left: max_tasks, ..State::default() };
+        Self { state: Mutex::new(state), wake: Condvar::new(), nudge, stop: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -183,13 +195,29 @@ impl Handover {
             if state.closed {
                 return None;
             }
-            if let Some(item) = advance(&mut state) {
+            if !state.spent
+                && let Some(item) = advance(&mut state)
+            {
+                if let Some(left) = &mut state.left {
+                    *left = left.saturating_sub(1);
+                    state.spent = *left == 0;
+                }
+                if state.spent {
+                    // What waits behind this one can go to others while it runs.
+                    self.nudge.notify_one();
+                }
                 self.stop.store(false, Ordering::Relaxed);
                 return begin(&item).then_some(item);
             }
             self.nudge.notify_one();
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// No other item begins in this process.
+    pub fn set_spent(&self) {
+        self.lock().spent = true;
+        self.nudge.notify_one();
     }
 
     fn report(&self, state: &mut State, ended: Ended) {
@@ -242,6 +270,8 @@ impl Handover {
             ended_since: state.ended_since,
             task_time: state.pace.task_time(),
             capped: current.is_some_and(|c| c.limit < c.job.header.count && !c.rest_gone),
+            spent: state.spent,
+            left: state.left,
         }
     }
 

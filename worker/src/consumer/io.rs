@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use gristmill_broker::Broker;
@@ -16,6 +17,7 @@ use tokio::task::LocalSet;
 
 use super::handover::{Cut, Handover};
 use super::inflight::InFlight;
+use super::meter::Meter;
 use super::wire::Wire;
 use super::{doorbell, drain, fetch, lease, panics, steps, watch};
 use crate::clock;
@@ -62,8 +64,12 @@ pub struct Io {
     pub nudge: Arc<Notify>,
     /// The messages in flight.
     pub inflight: RefCell<InFlight>,
+    /// What memory is allowed.
+    pub meter: Meter,
     /// Where the consumer stands.
     pub mode: Cell<Mode>,
+    /// Why it leaves in order, when it does.
+    pub leaving: Cell<Leaving>,
     /// The compute thread is busy for long: give back what has not begun.
     pub give_back: Cell<bool>,
     /// The last claim found nothing.
@@ -106,6 +112,21 @@ impl Io {
         std::process::abort()
     }
 
+    /// This process makes room for a fresh one: it finishes what runs, gives the rest back and leaves.
+    pub fn recycle(&self) {
+        if self.mode.get() != Mode::Working {
+            return;
+        }
+        self.mode.set(Mode::Draining);
+        self.leaving.set(Leaving::Recycle);
+        let counters = self.slot.counters();
+        counters.recycled.fetch_add(1, Relaxed);
+        let held_bytes = self.meter.held();
+        tracing::info!(event = events::CONSUMER_RECYCLED, consumer = %self.consumer, held_bytes, "makes room for a fresh process");
+        self.busy.notify_one();
+        self.nudge.notify_one();
+    }
+
     /// Ends this process and everything that a kernel started, now. Whatever is in flight, the agent
     /// takes back.
     pub fn end_process(&self) -> ! {
@@ -136,17 +157,17 @@ impl Io {
 }
 
 /// The thread's body. Returns the exit code of the process, after the compute loop was told to end.
-pub fn run(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>) -> u8 {
+pub fn run(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>, meter: Meter) -> u8 {
     // Without this thread the compute thread would go on without a lease: a panic ends both.
     panics::guard_thread();
-    let code = block_on(start, Arc::clone(&handover), nudge);
+    let code = block_on(start, Arc::clone(&handover), nudge, meter);
     handover.close();
     code
 }
 
-fn block_on(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>) -> u8 {
+fn block_on(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>, meter: Meter) -> u8 {
     match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(start, handover, nudge)),
+        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(start, handover, nudge, meter)),
         Err(error) => {
             tracing::error!(%error, "the I/O thread cannot start: allow this user more open files (ulimit -n)");
             EXIT_BUG
@@ -154,7 +175,7 @@ fn block_on(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>) -
     }
 }
 
-async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>) -> u8 {
+async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>, meter: Meter) -> u8 {
     let ConsumerStart { config, kernels, slot, slots, consumer, control, .. } = start;
     // A connection that hangs must be noticed while the lease still stands.
     let response = RESPONSE_TIMEOUT.min(config.lease / 2).max(Duration::from_secs(1));
@@ -168,7 +189,9 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         handover,
         nudge,
         inflight: RefCell::default(),
+        meter,
         mode: Cell::new(Mode::Working),
+        leaving: Cell::new(Leaving::Drain),
         give_back: Cell::new(false),
         known_empty: Cell::new(false),
         rings: Cell::new(0),

@@ -34,6 +34,8 @@ impl Pace {
 /// What a consumer holds at this moment.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Load {
+    /// Tasks that may still begin in this process; none: as many as come.
+    pub left: Option<u64>,
     /// Measured time of a task.
     pub task_time: Option<Duration>,
     /// Since when the running task runs, if one does.
@@ -62,7 +64,7 @@ pub fn budget(load: &Load) -> Budget {
     match task_time {
         Some(time) if time < AHEAD => {
             let tasks = (AHEAD.as_secs_f64() / time.as_secs_f64().max(1e-6)).ceil() as u64;
-            match tasks.saturating_sub(load.unstarted) {
+            match tasks.min(load.left.unwrap_or(u64::MAX)).saturating_sub(load.unstarted) {
                 0 => Budget::NONE,
                 tasks => Budget { messages: room.min(tasks as usize), tasks, bytes },
             }
@@ -91,6 +93,15 @@ mod tests {
         assert_eq!(budget(&load(1_000, 15)).tasks, 5);
         assert_eq!(budget(&load(1_000, 20)).messages, 0);
         assert_eq!(budget(&load(1, 0)).messages, INFLIGHT_MESSAGES_MAX);
+    }
+
+    #[test]
+    fn what_may_not_begin_is_not_claimed() {
+        let last = |left, unstarted| Load { left: Some(left), ..load(1_000, unstarted) };
+        assert_eq!(budget(&last(7, 0)).tasks, 7);
+        assert_eq!(budget(&last(7, 5)).tasks, 2);
+        assert_eq!(budget(&last(7, 7)).messages, 0);
+        assert_eq!(budget(&last(700, 0)).tasks, 20);
     }
 
     #[test]

@@ -1,15 +1,23 @@
 //! What is to be done with a message that was just claimed. Pure.
 
-use gristmill_broker::{ClaimFlag, ParkedList};
+use gristmill_broker::{ClaimFlag, EffectiveOptions, ParkedList};
 use gristmill_shared::message::BODY_VERSION;
-use gristmill_shared::{KernelName, Kernels, Message, OutcomeKind};
+use gristmill_shared::{KernelName, Kernels, Message, OutcomeKind, size};
 
 use super::inflight::{End, Fate, Held};
 
-/// Reads a claimed message as far as this worker can.
-pub fn prepare(serial: u64, message: Message, bytes: usize, flag: ClaimFlag, kernels: &Kernels) -> Held {
+/// Reads a claimed message as far as this worker can. `room` is the memory that it has for a task.
+pub fn prepare(
+    serial: u64,
+    message: Message,
+    bytes: usize,
+    flag: ClaimFlag,
+    kernels: &Kernels,
+    room: Option<u64>,
+) -> Held {
     let (fate, fault) = fate(&message, kernels);
     let first = message.header.first;
+    let too_large = too_large(&fate, room);
     let mut held = Held::new(serial, message, fate, bytes);
     // A cancelled or expired message ends without anybody looking at its kernel.
     match flag {
@@ -25,6 +33,9 @@ pub fn prepare(serial: u64, message: Message, bytes: usize, flag: ClaimFlag, ker
     if let Some(fault) = fault {
         held.end_all(&End::Final(OutcomeKind::Failed, fault));
     }
+    if let Some(text) = too_large {
+        held.end_all(&End::Final(OutcomeKind::OutOfMemory, text));
+    }
     held
 }
 
@@ -35,6 +46,19 @@ pub fn cancelled() -> End {
 
 fn expired() -> End {
     End::Final(OutcomeKind::Expired, "expired before it was started".to_owned())
+}
+
+/// What to say of tasks that declare to need more memory than this worker has.
+fn too_large(fate: &Fate, room: Option<u64>) -> Option<String> {
+    let Fate::Run { kernel, body, .. } = fate else { return None };
+    let (room, needs) = (room?, EffectiveOptions::of(kernel.options, &body.options).memory?);
+    let say = |room, needs| {
+        format!(
+            "not started: it declares to need {needs} of memory, and this worker has {room} for a task; declare less, \
+             or let a larger worker serve this queue"
+        )
+    };
+    (needs > room).then(|| say(size::text(room), size::text(needs)))
 }
 
 /// What to do, and what is wrong with the body, if something is.
@@ -61,7 +85,7 @@ mod tests {
     use super::*;
 
     fn prepared(message: Message, flag: ClaimFlag, kernels: &Kernels) -> Held {
-        prepare(1, message, 100, flag, kernels)
+        prepare(1, message, 100, flag, kernels, Some(1 << 30))
     }
 
     fn known() -> Kernels {
@@ -87,6 +111,20 @@ mod tests {
         let held = prepared(newer, ClaimFlag::Cancelled, &known());
         assert_eq!(held.ends, [Some(cancelled()), Some(cancelled())], "cancelled comes first");
         assert!(held.is_over() && matches!(held.fate, Fate::Unreadable));
+    }
+
+    #[test]
+    fn what_needs_more_than_there_is_does_not_start() {
+        let declaring = |memory| {
+            let mut kernel = echo();
+            kernel.options.memory = Some(memory);
+            Kernels::new(vec![kernel])
+        };
+        assert!(!prepared(message(0, 2), ClaimFlag::None, &declaring(1 << 30)).is_over());
+        let held = prepared(message(0, 2), ClaimFlag::SomeCancelled(vec![0]), &declaring(3 << 29));
+        assert_eq!(held.ends[0], Some(cancelled()));
+        let Some(End::Final(OutcomeKind::OutOfMemory, text)) = &held.ends[1] else { panic!("{:?}", held.ends) };
+        assert!(text.contains("1.5GiB") && text.contains("1GiB"), "{text}");
     }
 
     #[test]

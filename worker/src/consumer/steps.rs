@@ -71,6 +71,9 @@ impl Steps<'_> {
     fn next(&mut self) -> Step {
         let io = self.io;
         let glance = io.handover.glance();
+        if glance.spent {
+            io.recycle();
+        }
         let mode = io.mode.get();
         let working = mode == Mode::Working;
         if io.give_back.take() || glance.capped || (!working && self.stopped != Some(mode)) {
@@ -113,6 +116,7 @@ impl Steps<'_> {
         let inflight = self.io.inflight.borrow();
         let waiting = inflight.iter().filter(|held| !held.handed_over && !held.is_over());
         Load {
+            left: glance.left,
             task_time: glance.task_time,
             running_for: glance.running.map(|running| running.item_for),
             unstarted: glance.unstarted + waiting.map(|held| u64::from(held.message.header.count)).sum::<u64>(),
@@ -314,7 +318,8 @@ impl Steps<'_> {
         if let Some(held) = inflight.at(0) {
             let kernel = if let Fate::Run { place, .. } = held.fate { place } else { u32::MAX };
             let (position, task) = (inflight.base(), held.message.task(0));
-            self.io.blame(&Begin { position, item: 0, task, kernel, time_limit: None }, &error.to_string());
+            let what = Begin { position, item: 0, task, kernel, time_limit: None, memory: None };
+            self.io.blame(&what, &error.to_string());
         }
     }
 
@@ -335,7 +340,7 @@ impl Steps<'_> {
                 tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, why = "orphaned", "consumer left");
                 io.end_process()
             }
-            _ => io.slot.leave(Leaving::Drain),
+            _ => io.slot.leave(io.leaving.get()),
         }
         tracing::info!(event = events::CONSUMER_LEFT, consumer = %io.consumer, "consumer left");
     }

@@ -65,6 +65,8 @@ pub fn job(serial: u64, position: u64, count: u32) -> Job {
         kernel: echo(),
         place: 0,
         time_limit: None,
+        soft_time_limit: None,
+        memory: None,
         args: body(count).args,
     }
 }

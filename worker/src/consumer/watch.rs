@@ -12,7 +12,9 @@ use super::handover::{Cut, Running};
 use super::inflight::{End, Fate};
 use super::io::{Io, Mode};
 use super::lease::STOP_GRACE;
+use super::meter::ceiling;
 use super::{fetch, prepare};
+use crate::memory;
 use crate::slot::{EndedFor, Leaving};
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
@@ -25,6 +27,10 @@ pub async fn watch(io: Rc<Io>) {
     let mut stopping: Option<(u64, u32, Instant)> = None;
     loop {
         if io.inflight.borrow().is_empty() && io.mode.get() == Mode::Working {
+            if io.meter.is_over_max() {
+                io.recycle();
+                continue;
+            }
             io.busy.notified().await;
         }
         let glance = io.handover.glance();
@@ -38,6 +44,7 @@ pub async fn watch(io: Rc<Io>) {
         }
         note_memory(&io);
         if !matches!(io.mode.get(), Mode::Ending { .. }) {
+            enforce_memory(&io);
             enforce(&io, &running, &mut stopping);
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -57,6 +64,18 @@ fn waits_behind(io: &Io, running: &Running) -> bool {
 fn note_memory(io: &Io) {
     if let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) {
         io.slot.note_rss(usage.max_rss().max(0) as u64 * 1024);
+    }
+}
+
+/// A task that has passed its memory limit takes more with every moment: its process ends at once, and the
+/// agent records why.
+fn enforce_memory(io: &Io) {
+    let Some(task) = io.slot.snapshot().task else { return };
+    let Some((limit, own)) = task.memory.zip(memory::own()) else { return };
+    let held = own.resident + memory::programs();
+    io.slot.note_memory(held);
+    if held > ceiling(&limit) && io.slot.end(task.position, task.item, EndedFor::Memory) {
+        io.end_process();
     }
 }
 

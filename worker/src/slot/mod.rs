@@ -23,8 +23,9 @@ pub use shared::{Board, Slots};
 const TAG_RUNNING: u64 = 1;
 const TAG_LIMIT: u64 = 2;
 const TAG_ORDERED: u64 = 3;
-const TAG_BITS: u32 = 2;
-const ITEM_BITS: u32 = 14;
+const TAG_MEMORY: u64 = 4;
+const TAG_BITS: u32 = 3;
+const ITEM_BITS: u32 = 13;
 const POSITION_BITS: u32 = 64 - TAG_BITS - ITEM_BITS;
 /// A snapshot of a very busy slot is tried this often before the last try is taken as it is.
 const SNAPSHOT_TRIES: usize = 64;
@@ -42,13 +43,26 @@ pub struct Begin {
     pub kernel: u32,
     /// Its time limit. The supervisor kills only when that has passed by 2 s more.
     pub time_limit: Option<Duration>,
+    /// Its memory limit.
+    pub memory: Option<MemoryLimit>,
+}
+
+/// How much memory a consumer may hold while a task runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// What the task may use, bytes.
+    pub bytes: u64,
+    /// What its process held already when it began, and that is not to be blamed on it.
+    pub before: u64,
 }
 
 /// Why the I/O thread (or the supervisor) has ended a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndedFor {
-    /// A limit has passed: the task is charged.
+    /// Its time limit has passed: the task is charged.
     Limit,
+    /// It has passed its memory limit: the task is charged.
+    Memory,
     /// We wanted it, for a cancel or a drain: nobody is charged, also if what follows does not succeed.
     Order,
 }
@@ -67,6 +81,8 @@ pub struct Counters {
     pub claimed: AtomicU64,
     /// Calls to Redis.
     pub calls: AtomicU64,
+    /// Consumers that made room for a fresh process, as `--max-tasks-per-consumer` and its like ask for.
+    pub recycled: AtomicU64,
 }
 
 /// The status of one consumer place. All zero bytes are a valid, free slot.
@@ -86,6 +102,13 @@ pub struct Slot {
     started_ms: AtomicU64,
     deadline_ms: AtomicU64,
     peak_rss_bytes: AtomicU64,
+    /// What the running task may use; 0: no limit.
+    memory_limit: AtomicU64,
+    memory_before: AtomicU64,
+    /// What its consumer held when anybody looked last.
+    memory_held: AtomicU64,
+    /// The system refused memory, and the process aborts over it.
+    starved: AtomicBool,
     progress: Note,
     counters: Counters,
 }
@@ -110,6 +133,8 @@ pub struct SlotTask {
     pub run_ms: u64,
     /// When its time limit passes, by [`clock::monotonic_ms`].
     pub deadline_ms: Option<u64>,
+    /// Its memory limit.
+    pub memory: Option<MemoryLimit>,
 }
 
 /// A slot, read at one moment.
@@ -131,6 +156,10 @@ pub struct SlotSnapshot {
     pub progress: Option<String>,
     /// Largest resident size that the consumer has noted, bytes; 0: none.
     pub peak_rss_bytes: u64,
+    /// What it and its programs held when a memory limit was looked at last, bytes; 0: none was.
+    pub memory_held: u64,
+    /// An allocation failed, and the process aborted over it.
+    pub starved: bool,
 }
 
 impl Slot {
@@ -144,6 +173,8 @@ impl Slot {
         self.leaving.store(Leaving::None as u8, Relaxed);
         self.joined.store(false, Relaxed);
         self.peak_rss_bytes.store(0, Relaxed);
+        self.memory_held.store(0, Relaxed);
+        self.starved.store(false, Relaxed);
         self.progress.reset();
         fence(Release);
     }
@@ -168,6 +199,7 @@ impl Slot {
         self.started_ms.store(now, Relaxed);
         let deadline = what.time_limit.map_or(0, |limit| now.saturating_add(limit.as_millis() as u64).max(1));
         self.deadline_ms.store(deadline, Relaxed);
+        self.set_memory_limit(what.memory);
         self.progress.clear();
         let running = pack(TAG_RUNNING, what.position, what.item);
         self.state.compare_exchange(0, running, AcqRel, Acquire).is_ok()
@@ -182,6 +214,7 @@ impl Slot {
     pub fn end(&self, position: u64, item: u32, why: EndedFor) -> bool {
         let tag = match why {
             EndedFor::Limit => TAG_LIMIT,
+            EndedFor::Memory => TAG_MEMORY,
             EndedFor::Order => TAG_ORDERED,
         };
         let (from, to) = (pack(TAG_RUNNING, position, item), pack(tag, position, item));
@@ -196,6 +229,7 @@ impl Slot {
         self.index.store(what.task.index, Relaxed);
         self.kernel.store(what.kernel, Relaxed);
         self.deadline_ms.store(0, Relaxed);
+        self.set_memory_limit(None);
         self.progress.write(why);
         // Compute neither begins nor finishes anything from here on: it expects another state.
         self.state.store(pack(TAG_RUNNING, what.position, what.item), Release);
@@ -224,6 +258,21 @@ impl Slot {
     /// Keeps the largest resident size seen.
     pub fn note_rss(&self, bytes: u64) {
         self.peak_rss_bytes.fetch_max(bytes, Relaxed);
+    }
+
+    fn set_memory_limit(&self, limit: Option<MemoryLimit>) {
+        self.memory_limit.store(limit.map_or(0, |limit| limit.bytes), Relaxed);
+        self.memory_before.store(limit.map_or(0, |limit| limit.before), Relaxed);
+    }
+
+    /// Keeps what the consumer and its programs hold now.
+    pub fn note_memory(&self, held: u64) {
+        self.memory_held.store(held, Relaxed);
+    }
+
+    /// Where it is noted that the system refused memory.
+    pub fn starved(&self) -> &AtomicBool {
+        &self.starved
     }
 
     /// Keeps a progress note of the running task, cut to its limit.
@@ -265,6 +314,9 @@ impl Slot {
             started_at_ms: self.started_at_ms.load(Relaxed),
             run_ms: clock::monotonic_ms().saturating_sub(self.started_ms.load(Relaxed)),
             deadline_ms: Some(self.deadline_ms.load(Relaxed)).filter(|&ms| ms != 0),
+            memory: Some(self.memory_limit.load(Relaxed))
+                .filter(|&bytes| bytes != 0)
+                .map(|bytes| MemoryLimit { bytes, before: self.memory_before.load(Relaxed) }),
         });
         SlotSnapshot {
             consumer: self.consumer(),
@@ -273,12 +325,15 @@ impl Slot {
             task,
             ended: match tag {
                 TAG_LIMIT => Some(EndedFor::Limit),
+                TAG_MEMORY => Some(EndedFor::Memory),
                 TAG_ORDERED => Some(EndedFor::Order),
                 _ => None,
             },
             leaving: self.leaving(),
             joined: self.joined(),
             peak_rss_bytes: self.peak_rss_bytes.load(Relaxed),
+            memory_held: self.memory_held.load(Relaxed),
+            starved: self.starved.load(Acquire),
         }
     }
 }

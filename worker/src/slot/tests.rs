@@ -1,7 +1,14 @@
 use super::*;
 
 fn begin(position: u64, item: u32) -> Begin {
-    Begin { position, item, task: BatchId::new().task(9), kernel: 3, time_limit: Some(Duration::from_secs(5)) }
+    Begin {
+        position,
+        item,
+        task: BatchId::new().task(9),
+        kernel: 3,
+        time_limit: Some(Duration::from_secs(5)),
+        memory: None,
+    }
 }
 
 #[test]
@@ -84,4 +91,21 @@ fn a_process_belongs_to_one_consumer() {
     assert_eq!(slot.snapshot().pid, Some(42));
     slot.reset(ConsumerId::new());
     assert_eq!(slot.snapshot().pid, None, "the successor is another process");
+}
+
+#[test]
+fn a_memory_limit_belongs_to_one_task() {
+    let slot = Slot::default();
+    slot.reset(ConsumerId::new());
+    let memory = Some(MemoryLimit { bytes: 100, before: 7 });
+    assert!(slot.begin(&Begin { memory, ..begin(1, 4_095) }));
+    slot.note_memory(120);
+    assert!(slot.end(1, 4_095, EndedFor::Memory));
+    let snapshot = slot.snapshot();
+    assert_eq!((snapshot.ended, snapshot.memory_held), (Some(EndedFor::Memory), 120));
+    assert_eq!(snapshot.task.and_then(|task| task.memory), memory);
+    slot.reset(ConsumerId::new());
+    assert!(slot.begin(&begin(1, 0)));
+    let snapshot = slot.snapshot();
+    assert_eq!((snapshot.memory_held, snapshot.task.and_then(|task| task.memory)), (0, None));
 }

@@ -3,11 +3,11 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
-use gristmill_shared::{Certificate, DeathCause};
+use gristmill_shared::{Certificate, DeathCause, size};
 use nix::sys::signal::Signal;
 
 use crate::process::Reaped;
-use crate::slot::{EndedFor, Leaving, SlotSnapshot};
+use crate::slot::{EndedFor, Leaving, MemoryLimit, SlotSnapshot};
 
 /// All that is known when a consumer is found dead.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(super) struct Evidence<'a> {
     pub(super) slot: &'a SlotSnapshot,
     /// The supervisor killed it because a limit had passed for too long.
     pub(super) overran: bool,
-    /// It was killed by SIGKILL while the out-of-memory killer struck.
+    /// It was killed by SIGKILL while the out-of-memory killer struck, or the system refused it memory.
     pub(super) out_of_memory: bool,
     pub(super) host: &'a str,
 }
@@ -35,6 +35,9 @@ impl Evidence<'_> {
         }
         if self.overran || self.ended_by_time_limit() {
             return DeathCause::TimeLimit;
+        }
+        if self.passed_memory_limit().is_some() {
+            return DeathCause::MemoryLimit;
         }
         match self.reaped.status.signal() {
             Some(libc::SIGKILL) if !self.out_of_memory => DeathCause::Loss,
@@ -69,19 +72,41 @@ impl Evidence<'_> {
         ended && self.slot.task.and_then(|task| task.deadline_ms).is_some_and(limit_passed)
     }
 
+    /// The I/O thread saw that the task had passed its memory limit, or an allocation beyond it failed.
+    fn passed_memory_limit(&self) -> Option<MemoryLimit> {
+        let seen = self.slot.ended == Some(EndedFor::Memory);
+        self.slot.task?.memory.filter(|_| seen || starved(&self.reaped, self.slot))
+    }
+
+    fn memory_limit_summary(&self) -> String {
+        let Some(limit) = self.passed_memory_limit() else { return String::new() };
+        let bytes = size::text(limit.bytes);
+        if self.slot.ended == Some(EndedFor::Memory) {
+            let used = size::text(self.slot.memory_held.saturating_sub(limit.before));
+            return format!("passed its memory limit of {bytes}: it used {used}");
+        }
+        format!("passed its memory limit of {bytes}: an allocation beyond it failed")
+    }
+
     fn summary(&self) -> String {
         let end = describe(self.reaped.status);
         match self.cause() {
             DeathCause::Ordered => format!("left in order ({}), {end}", self.slot.leaving.as_str()),
             DeathCause::TimeLimit if self.overran => "ran on after its time limit and was killed".to_owned(),
             DeathCause::TimeLimit => format!("passed its time limit, {end}"),
-            _ if self.out_of_memory => "killed by SIGKILL: the system was out of memory".to_owned(),
+            DeathCause::MemoryLimit => self.memory_limit_summary(),
+            _ if self.out_of_memory => format!("{end}: the system was out of memory"),
             _ if self.reaped.status.code().is_some() && self.slot.task.is_some() => {
                 format!("{end} in the middle of a task")
             }
             _ => end,
         }
     }
+}
+
+/// Whether a process aborted because the system refused it memory.
+pub(super) fn starved(reaped: &Reaped, slot: &SlotSnapshot) -> bool {
+    slot.starved && reaped.status.signal() == Some(libc::SIGABRT)
 }
 
 /// How a process ended, for people.
@@ -113,7 +138,7 @@ mod tests {
         if running {
             let time_limit = Some(Duration::ZERO);
             let task = BatchId::new().task(0);
-            assert!(slot.begin(&Begin { position: 4, item: 1, task, kernel: 0, time_limit }));
+            assert!(slot.begin(&Begin { position: 4, item: 1, task, kernel: 0, time_limit, memory: None }));
             slot.note_progress("row 7");
         }
         slot.leave(leaving);
@@ -177,6 +202,29 @@ mod tests {
         // Ended for a cancel or a drain, and the limit has passed since.
         ended.ended = Some(EndedFor::Order);
         assert_eq!(certificate(libc::SIGKILL, &ended, false, false).cause, DeathCause::Ordered);
+    }
+
+    #[test]
+    fn a_memory_limit_is_told_with_its_numbers() {
+        let mut ended = slot(true, Leaving::None);
+        ended.ended = Some(EndedFor::Memory);
+        ended.memory_held = 301 << 20;
+        if let Some(task) = &mut ended.task {
+            task.memory = Some(MemoryLimit { bytes: 256 << 20, before: 1 << 20 });
+        }
+        let found = certificate(libc::SIGKILL, &ended, false, false);
+        assert_eq!(found.cause, DeathCause::MemoryLimit);
+        assert_eq!(found.summary, "passed its memory limit of 256MiB: it used 300MiB");
+        (ended.ended, ended.starved) = (None, true);
+        let found = certificate(libc::SIGABRT, &ended, true, false);
+        assert_eq!(found.summary, "passed its memory limit of 256MiB: an allocation beyond it failed");
+        assert_eq!(certificate(libc::SIGSEGV, &ended, false, false).cause, DeathCause::Crash);
+        if let Some(task) = &mut ended.task {
+            task.memory = None;
+        }
+        let found = certificate(libc::SIGABRT, &ended, true, false);
+        assert_eq!((found.cause, found.out_of_memory), (DeathCause::Crash, true), "the machine is full");
+        assert_eq!(found.summary, "killed by SIGABRT: the system was out of memory");
     }
 
     #[test]

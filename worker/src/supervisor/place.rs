@@ -1,5 +1,6 @@
 //! A place for a consumer: its slot, the process in it now, and when its successor may start.
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use nix::unistd::Pid;
 
 use super::backoff::Backoff;
 use super::child::{Child, Nursery, Role};
-use super::death::Evidence;
+use super::death::{Evidence, starved};
 use super::oom::OomWatch;
 use super::reports::Reports;
 use crate::clock;
@@ -88,7 +89,8 @@ impl Place {
         let Some(child) = self.child.as_ref().filter(|_| !self.overran) else { return };
         let snapshot = self.slot.snapshot();
         // Whoever leaves, or has ended its task for another reason, is settling that.
-        let ordered = snapshot.leaving != Leaving::None || snapshot.ended == Some(EndedFor::Order);
+        let ended = matches!(snapshot.ended, Some(EndedFor::Order | EndedFor::Memory));
+        let ordered = snapshot.leaving != Leaving::None || ended;
         let Some(task) = snapshot.task.filter(|_| !ordered) else { return };
         let latest = task.deadline_ms.map(|deadline| deadline + OVERRUN.as_millis() as u64);
         if latest.is_none_or(|latest| clock::monotonic_ms() < latest) {
@@ -129,12 +131,13 @@ impl Place {
     }
 }
 
-/// Whether a death by SIGKILL is to be explained by the out-of-memory killer: not where we sent it.
+/// Whether a death is to be explained by a lack of memory: the system refused it, or killed for it. Not a SIGKILL
+/// that we sent.
 pub(super) fn out_of_memory(place: &Place, reaped: &Reaped, watch: &mut OomWatch) -> bool {
-    use std::os::unix::process::ExitStatusExt;
     let slot = place.slot.snapshot();
-    let ours = place.overran || slot.leaving != Leaving::None || slot.ended == Some(EndedFor::Order);
-    reaped.status.signal() == Some(libc::SIGKILL) && !ours && watch.charge()
+    let ours = place.overran || slot.leaving != Leaving::None || slot.ended.is_some();
+    let mut killed = || reaped.status.signal() == Some(libc::SIGKILL) && !ours && watch.charge();
+    starved(reaped, &slot) || killed()
 }
 
 /// A consumer that left by itself has said so; any other end is told here.

@@ -63,7 +63,7 @@ pub fn run(start: ConsumerStart) -> u8 {
 
 fn begin(start: &ConsumerStart, time_limit: Option<Duration>) {
     let task = BatchId::new().task(0);
-    assert!(start.slot.begin(&Begin { position: 4, item: 1, task, kernel: 0, time_limit }));
+    assert!(start.slot.begin(&Begin { position: 4, item: 1, task, kernel: 0, time_limit, memory: None }));
 }
 
 /// Runs a task for ever, deaf to the supervisor.

@@ -15,7 +15,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::config::{LogFormat, WorkerConfig};
+use crate::config::{Limits, LogFormat, WorkerConfig};
 use crate::descriptors::Foreign;
 use crate::{FOLDER, SCENARIO, process, say, scenario, supervisor};
 
@@ -40,6 +40,7 @@ pub fn run() -> ExitCode {
         consumers: 1,
         lease: Duration::from_secs(10),
         grace: if scenario() == "busy_for_long" { LONG_GRACE } else { GRACE },
+        limits: Limits::default(),
         worker: "w".to_owned(),
         host: "h".to_owned(),
         log_format: LogFormat::Text,

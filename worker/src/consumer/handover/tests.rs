@@ -2,7 +2,7 @@ use super::super::testing::job;
 use super::*;
 
 fn handover() -> Handover {
-    Handover::new(Arc::default())
+    Handover::new(Arc::default(), None)
 }
 
 fn ended(serial: u64, item: u32) -> Option<Ended> {
@@ -84,4 +84,17 @@ fn a_cancel_skips_what_has_not_begun_and_stops_what_runs() {
     assert_eq!(next(&handover, ended(1, 0)), Some((1, 2)));
     assert!(!handover.stop.load(Ordering::Relaxed), "the next item is not stopped");
     assert_eq!(next(&handover, ended(1, 2)), Some((2, 1)));
+}
+
+#[test]
+fn no_more_items_begin_than_allowed() {
+    let handover = Handover::new(Arc::default(), Some(3));
+    handover.push(job(1, 0, 2), vec![false; 2]);
+    handover.push(job(2, 1, 2), vec![false; 2]);
+    assert_eq!(next(&handover, None), Some((1, 0)));
+    assert_eq!(next(&handover, ended(1, 0)), Some((1, 1)));
+    assert_eq!((handover.glance().spent, handover.glance().left), (false, Some(1)));
+    assert_eq!(next(&handover, ended(1, 1)), Some((2, 0)));
+    assert!(handover.glance().spent, "known while the last one runs");
+    assert_eq!(handover.cut(), Some(Cut { serial: 2, item: 1 }), "the rest goes back");
 }
