@@ -61,7 +61,8 @@ impl Drop for Fleet {
     }
 }
 
-fn beside(name: &str) -> Result<PathBuf, Box<dyn Error>> {
+/// A program of the same build.
+pub fn beside(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
         return Err(format!("{} is missing: build it with the same profile", path.display()).into());

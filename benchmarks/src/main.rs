@@ -2,10 +2,13 @@
 //! Redis, round trips, memory of each process, requests of an idle consumer.
 //!
 //! `cargo build --release && target/release/gristmill-benchmarks`
+//!
+//! `make bench-recovery`, or `gristmill-benchmarks recovery`: how soon work goes on when something died.
 
 mod fleet;
 mod idle;
 mod memory;
+mod recovery;
 mod roundtrip;
 mod throughput;
 
@@ -22,12 +25,23 @@ mod kernels {
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(measure())) {
-        Ok(()) => ExitCode::SUCCESS,
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("gristmill-benchmarks: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether everything that has a goal meets it.
+async fn run() -> Result<bool, Box<dyn Error>> {
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        None => measure().await.map(|()| true),
+        Some("recovery") => recovery::run(args).await,
+        Some(other) => Err(format!("{other:?} is unknown: use no argument, or recovery").into()),
     }
 }
 
