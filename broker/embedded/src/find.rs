@@ -31,6 +31,11 @@ pub fn find_setpriv() -> Option<PathBuf> {
     (cfg!(target_os = "linux") && real.file_name()? == "setpriv").then_some(program)
 }
 
+/// The program `setsid` of util-linux or busybox.
+pub(crate) fn find_setsid() -> Option<PathBuf> {
+    on_path(&env::var_os("PATH").unwrap_or_default(), "setsid")
+}
+
 fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path).map(|dir| dir.join(name)).find(|program| is_program(program))
 }

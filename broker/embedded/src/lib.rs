@@ -1,8 +1,9 @@
-//! A private `redis-server` as a child process: for tests, the demo and benchmarks.
+//! A private `redis-server` as a child process: for `gristmill demo` and `dev`, tests and benchmarks.
 //!
-//! The server listens on a Unix socket in a directory that only its owner may enter. It ends with
-//! its owner however the owner ends: a drop stops it, and a minder process (see `minder`) kills it
-//! when the owner was killed.
+//! The server listens on a Unix socket in a directory that only its owner may enter. It ends with its
+//! owner however the owner ends: a minder process is the server's parent, ends it when the owner is gone,
+//! and removes the directory (see `minder`). If both were killed, the next start of any owner sweeps
+//! what they left (see `home`).
 //!
 //! ```no_run
 //! let redis = gristmill_embedded::EmbeddedRedis::start()?;
@@ -13,9 +14,12 @@
 mod config;
 mod error;
 mod find;
+mod home;
+mod leftover;
 mod minder;
 mod options;
 mod probe;
+mod process;
 mod server;
 
 pub use error::EmbeddedError;

@@ -4,8 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill_embedded::{AppendOnly, EmbeddedError, EmbeddedOptions, EmbeddedRedis};
 
@@ -28,14 +27,6 @@ fn wait_for_the_end(mut stream: UnixStream) {
     let mut rest = Vec::new();
     // A reset is an end, too.
     let _ = stream.read_to_end(&mut rest);
-}
-
-fn wait_until_gone(path: &Path) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while path.exists() {
-        assert!(Instant::now() < deadline, "{} is still there", path.display());
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
@@ -136,34 +127,4 @@ fn a_bad_option_is_reported_in_one_line() {
     let error = EmbeddedOptions::new().extra("no-such-option", "1").start().unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, EmbeddedError::Exited { .. }) && !text.contains('\n'), "{text}");
-}
-
-/// Not a test: the owner that the next test kills.
-#[test]
-#[ignore = "run by the test below in a process of its own"]
-fn owner() {
-    let redis = EmbeddedRedis::start().unwrap();
-    println!("socket={}", redis.socket_path().display());
-    // Until the test's end of the pipe closes, or we are killed.
-    let _ = std::io::stdin().read(&mut [0]);
-}
-
-#[test]
-fn a_killed_owner_leaves_neither_server_nor_directory() {
-    let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "owner", "--ignored", "--nocapture"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    let socket = lines
-        .map(Result::unwrap)
-        .find_map(|line| line.split_once("socket=").map(|(_, socket)| std::path::PathBuf::from(socket)))
-        .unwrap();
-    let held = connection(&socket);
-    owner.kill().unwrap();
-    owner.wait().unwrap();
-    wait_for_the_end(held);
-    wait_until_gone(socket.parent().unwrap());
 }
