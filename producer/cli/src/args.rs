@@ -1,12 +1,14 @@
 //! What can stand on the command line.
 
 mod demo;
+mod looking;
 mod queues;
 mod submitting;
 
 pub use demo::Demo;
+pub use looking::{Kernels, Workers};
 pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
-pub use submitting::{Map, Priority, Results, Submit, SubmitArgs};
+pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm};
 
 use std::path::PathBuf;
 
@@ -64,9 +66,9 @@ pub enum Command {
     /// Pause, resume, limit, purge or look into a queue
     Queue(Queue),
     /// List the kernels that workers offer
-    Kernels(Listing),
+    Kernels(Kernels),
     /// List the workers
-    Workers(Listing),
+    Workers(Workers),
 }
 
 #[derive(Debug, Args)]
@@ -109,12 +111,4 @@ pub struct Dev {
 fn consumers(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
     number.ok_or_else(|| "use a number from 1 to 1024".to_owned())
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill kernels\n  gristmill workers --json")]
-pub struct Listing {
-    /// Print JSON: one array of objects
-    #[arg(long)]
-    pub json: bool,
 }

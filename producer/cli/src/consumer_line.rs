@@ -42,6 +42,11 @@ impl ConsumerLine {
         Self { place, id: id.to_owned(), state: state.to_owned(), fields }
     }
 
+    /// What the line says besides, in its order.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The value of that name.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())

@@ -28,7 +28,8 @@ pub async fn check(client: &Client, kernel: &KernelName, force: bool) -> Result<
     Err(Exit::new(Exit::UNKNOWN, format!("no worker offers the kernel {kernel:?}; {hint} (--force submits it anyway)")))
 }
 
-fn hint(wanted: &str, known: &[String]) -> String {
+/// Names that may have been meant.
+pub fn hint(wanted: &str, known: &[String]) -> String {
     let mut near: Vec<(f64, &str)> = known.iter().map(|name| (likeness(wanted, name), name.as_str())).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
     let names: Vec<&str> = near.iter().filter(|(like, _)| *like >= ALIKE).map(|(_, name)| *name).collect();

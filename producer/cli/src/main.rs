@@ -15,6 +15,7 @@ mod logging;
 mod private;
 mod record;
 mod say;
+mod schema;
 mod session;
 mod signals;
 mod table;

@@ -1,21 +1,32 @@
 //! `gristmill workers`.
 
+use std::time::Duration;
+
 use gristmill::WorkerRecord;
+use gristmill::shared::size;
 use serde_json::{Map, Value};
 
-use crate::args::{Global, Listing};
+use crate::args::{Global, Workers};
+use crate::consumer_line::{ConsumerLine, FIELD};
 use crate::exit::Exit;
 use crate::session;
-use crate::table::Table;
+use crate::table::{Table, object};
+use crate::times::short;
 
-/// Fields of the record that hold one consumer each, as a line of text.
-const CONSUMER: &str = "consumer.";
+const NONE: &str = "no worker is running";
 
-pub async fn run(global: &Global, args: Listing) -> Result<(), Exit> {
+pub async fn run(global: &Global, args: Workers) -> Result<(), Exit> {
     let client = session::connect(global).await?;
+    let workers = client.workers().await?;
+    let table = if args.consumers { consumers(&workers, args.json) } else { overview(&workers) };
+    table.print(args.json, NONE)
+}
+
+fn overview(workers: &[WorkerRecord]) -> Table {
     let mut table = Table::new(&[
         ("WORKER", "worker"),
         ("HOST", "host"),
+        ("STATE", "state"),
         ("QUEUES", "queues"),
         ("CONSUMERS", "consumers"),
         ("RUNNING", "running_tasks"),
@@ -23,46 +34,102 @@ pub async fn run(global: &Global, args: Listing) -> Result<(), Exit> {
         ("FAILED", "failed"),
         ("STARTED", "started_at"),
     ]);
-    for worker in client.workers().await? {
-        table.row(row(&worker));
+    for worker in workers {
+        table.row(row(worker));
     }
-    table.print(args.json, "no worker is running")
+    table
 }
 
-/// A record is text; what is a number becomes one, and the lines of the consumers are gathered.
+/// A record is text; what is a number becomes one, and the consumers are gathered.
 fn row(worker: &WorkerRecord) -> Map<String, Value> {
-    let mut row = Map::from_iter([("worker".to_owned(), Value::from(worker.id.as_str()))]);
-    for (name, value) in worker.fields.iter().filter(|(name, _)| !name.starts_with(CONSUMER)) {
-        let value = value.parse::<u64>().map_or_else(|_| Value::from(value.as_str()), Value::from);
-        row.insert(name.clone(), value);
+    let mut row = object([("worker", worker.id.as_str().into())]);
+    for (name, value) in worker.fields.iter().filter(|(name, _)| !name.starts_with(FIELD)) {
+        row.insert(name.clone(), number_or_text(value));
     }
-    let mut lines: Vec<_> = worker.fields.iter().filter_map(|(name, line)| Some((place(name)?, line))).collect();
-    lines.sort();
-    let running = lines.iter().filter(|(_, line)| is_running(line)).count();
-    row.insert("running_tasks".into(), running.into());
-    row.insert("consumer_states".into(), lines.into_iter().map(|(_, line)| Value::from(line.as_str())).collect());
+    let lines = ConsumerLine::all(worker);
+    row.insert("running_tasks".into(), lines.iter().filter(|line| line.is_running()).count().into());
+    row.insert("consumer_states".into(), lines.iter().map(|line| Value::Object(state(line))).collect());
     row
 }
 
-fn place(name: &str) -> Option<u32> {
-    name.strip_prefix(CONSUMER)?.parse().ok()
+/// A consumer as an object: what its line says.
+fn state(line: &ConsumerLine) -> Map<String, Value> {
+    let mut state = object([
+        ("place", line.place.into()),
+        ("consumer", line.id.as_str().into()),
+        ("state", line.state.as_str().into()),
+    ]);
+    for (name, value) in line.fields() {
+        // A note is text, whatever it looks like.
+        let value = if name == "progress" { value.into() } else { number_or_text(value) };
+        state.insert(name.to_owned(), value);
+    }
+    state
 }
 
-fn is_running(line: &str) -> bool {
-    line.split(' ').nth(1) == Some("running")
+fn number_or_text(text: &str) -> Value {
+    text.parse::<u64>().map_or_else(|_| Value::from(text), Value::from)
+}
+
+fn consumers(workers: &[WorkerRecord], json: bool) -> Table {
+    let mut table = Table::new(&[
+        ("WORKER", "worker"),
+        ("PID", "pid"),
+        ("STATE", "state"),
+        ("RSS", "rss"),
+        ("SUCCEEDED", "succeeded"),
+        ("FAILED", "failed"),
+        ("KERNEL", "kernel"),
+        ("RUNS FOR", "for"),
+        ("TASK", "task"),
+        ("PROGRESS", "progress"),
+    ]);
+    for worker in workers {
+        for line in ConsumerLine::all(worker) {
+            let mut row = object([("worker", worker.id.as_str().into())]);
+            row.insert("host".into(), worker.fields.get("host").cloned().into());
+            row.extend(state(&line));
+            if !json {
+                let rss = line.number("rss_bytes").map(size::text);
+                let running = line.number("run_ms").map(|ms| short(Duration::from_millis(ms)));
+                row.extend(object([("rss", rss.into()), ("for", running.into())]));
+            }
+            table.row(row);
+        }
+    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn worker() -> WorkerRecord {
+        let fields = [
+            ("consumers", "2"),
+            ("host", "mill"),
+            ("consumer.1", "b idle pid=8"),
+            ("consumer.0", "a running pid=7 rss_bytes=2097152 task=x kernel=k run_ms=1500 progress=12"),
+        ];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        WorkerRecord { id: "w".into(), fields }
+    }
+
     #[test]
     fn consumers_are_gathered_in_order() {
-        let fields =
-            [("consumers", "11"), ("host", "mill"), ("consumer.10", "b idle"), ("consumer.2", "a running task=x")];
-        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let row = row(&WorkerRecord { id: "w".into(), fields });
-        assert_eq!((&row["consumers"], &row["running_tasks"]), (&11.into(), &1.into()));
-        assert_eq!(row["consumer_states"], serde_json::json!(["a running task=x", "b idle"]));
+        let row = row(&worker());
+        assert_eq!((&row["consumers"], &row["running_tasks"]), (&2.into(), &1.into()));
+        let states = &row["consumer_states"];
+        assert_eq!((&states[0]["consumer"], &states[1]["consumer"]), (&"a".into(), &"b".into()));
+        assert_eq!((&states[0]["pid"], &states[0]["progress"]), (&7.into(), &"12".into()));
+        assert!(!row.contains_key("consumer.0"), "{row:?}");
+    }
+
+    #[test]
+    fn each_consumer_is_a_line_for_people() {
+        let text = consumers(&[worker()], false).text();
+        let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
+        assert_eq!(lines[1], ["w", "7", "running", "2MiB", "-", "-", "k", "1.5s", "x", "12"], "{text}");
+        assert_eq!(lines[2], ["w", "8", "idle", "-", "-", "-", "-", "-", "-", "-"], "{text}");
     }
 }
