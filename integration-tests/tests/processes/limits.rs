@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use gristmill::{OutcomeKind, SubmitOptions};
+use gristmill_integration_tests::pids::Process;
+use gristmill_integration_tests::worker::assert_gone;
 use gristmill_integration_tests::{Cli, Redis, WorkerOptions, eventually};
-use gristmill_kernels::test_kernels::spin;
+use gristmill_kernels::test_kernels::{overrun, spin};
 use gristmill_kernels::{sleep, square};
 use gristmill_shared::events;
 
@@ -64,4 +66,40 @@ async fn queued_and_running_tasks_can_be_cancelled() {
     deaf.cancel().await.unwrap();
     assert_eq!(deaf.result().await.as_ref().err().map(kind), Some(OutcomeKind::Cancelled));
     assert_eq!(client.submit(square, 4).await.unwrap().result().await.unwrap(), 16, "the successor works");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hard_limit_ends_all_programs_of_a_task() {
+    let redis = Redis::start();
+    let _worker = WorkerOptions::new().test_kernels().start(&redis);
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let options = SubmitOptions::new().time_limit(Duration::from_millis(500));
+    let args = ("programs".to_owned(), trace.display().to_string());
+    let task = client.submit_with(overrun, args, &options).await.unwrap();
+    let programs = eventually("its programs run", || {
+        let line = std::fs::read_to_string(&trace).ok()?;
+        let pids = line.strip_suffix('\n')?.split(' ').map(|pid| Process::now(pid.parse().ok()?));
+        pids.collect::<Option<Vec<_>>>()
+    });
+    assert_eq!(programs.len(), 2, "one in the process group, one in a session of its own");
+    assert_eq!(task.result().await.as_ref().err().map(kind), Some(OutcomeKind::TimedOut));
+    assert_gone(&programs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_heeds_its_soft_limit_has_a_result() {
+    let redis = Redis::start();
+    let _worker = WorkerOptions::new().test_kernels().start(&redis);
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let args = || ("soft".to_owned(), folder.path().join("trace").display().to_string());
+    let soft = SubmitOptions::new().soft_time_limit(Duration::from_millis(100));
+    let began = Instant::now();
+    client.submit_with(overrun, args(), &soft).await.unwrap().result().await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(100));
+    let hard = SubmitOptions::new().time_limit(Duration::from_millis(200));
+    let error = client.submit_with(overrun, args(), &hard).await.unwrap().result().await.unwrap_err();
+    assert_eq!(kind(&error), OutcomeKind::TimedOut, "without a soft limit it never passes");
 }

@@ -14,7 +14,7 @@ use super::panics::{self, Culprit};
 use crate::slot::{Begin, SlotRef};
 
 /// What the process holds is looked at after a task, but no more often than this.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Computes until the I/O thread says that it is over.
 pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit, meter: &Meter) {
