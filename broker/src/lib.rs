@@ -11,6 +11,7 @@ mod ending;
 mod enqueue;
 mod error;
 mod forget;
+pub mod fsck;
 mod inspect;
 mod judge;
 mod lease;
@@ -30,6 +31,7 @@ mod sweep;
 mod tick;
 mod touch;
 mod verdict;
+mod weed;
 
 pub use cancel::{CancelMark, Cancelled};
 pub use claim::{Budget, Call, Claim, ClaimFlag, Claimed, ClaimedMessage, Parked, Sources};

@@ -70,6 +70,7 @@ scripts! {
     revive: "message" "queues" "finish";
     discard: "message" "queues";
     manage: "message" "queues";
+    weed: "message" "queues";
 }
 
 impl Default for Scripts {

@@ -155,6 +155,11 @@ impl Keys {
         self.key("cancelled")
     }
 
+    /// string with TTL: who repairs just now; counters are repaired by what they are off.
+    pub fn fsck(&self) -> String {
+        self.key("fsck")
+    }
+
     /// pub/sub channel: hints that something of a batch was settled.
     pub fn done(&self, batch: BatchId) -> String {
         self.key(format_args!("done:{batch}"))

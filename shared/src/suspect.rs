@@ -29,6 +29,11 @@ impl Suspect {
     }
 }
 
+/// The message of a stored suspect or dead letter, not looked at.
+pub fn message_of(bytes: &[u8]) -> Result<&[u8], CodecError> {
+    Ok(split(bytes)?.2)
+}
+
 /// Cuts a stored suspect or dead letter into time, certificate and message.
 pub(crate) fn split(bytes: &[u8]) -> Result<(u64, &[u8], &[u8]), CodecError> {
     const SHORT: CodecError = CodecError::Malformed("a suspect or dead letter is cut short");

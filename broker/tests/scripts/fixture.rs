@@ -171,6 +171,13 @@ impl Bench {
         command.arg(&words[1..]).query_async(&mut self.conn).await.unwrap()
     }
 
+    /// A command with words that are no text; its answer does not matter.
+    pub async fn ask_bytes(&mut self, words: &[&[u8]]) {
+        let mut command = redis::cmd(std::str::from_utf8(words[0]).unwrap());
+        words[1..].iter().for_each(|word| _ = command.arg(*word));
+        command.exec_async(&mut self.conn).await.unwrap();
+    }
+
     pub async fn now(&mut self) -> u64 {
         self.broker.redis_time_ms(&mut self.conn).await.unwrap()
     }

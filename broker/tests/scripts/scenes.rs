@@ -7,10 +7,13 @@ use gristmill_shared::{BatchId, Certificate, ConsumerId, DeathCause, KernelName,
 
 use crate::fixture::*;
 
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "enqueue", "join", "leave", "claim", "settle", "release", "renew", "touch", "reclaim", "judge", "promote", "tick",
-    "sweep", "forget", "purge", "cancel", "revive", "discard", "manage",
+    "sweep", "forget", "purge", "cancel", "revive", "discard", "manage", "weed",
 ];
+
+/// Stands behind the messages of the low lane.
+pub const RUBBISH: &[u8] = b"no message";
 
 pub struct Scene {
     /// Holds a message of six tasks and one of one; the lane has one more.
@@ -51,6 +54,8 @@ impl Scene {
         for field in ["touched_at_ms", "finished_at_ms"] {
             b.set(old, field, 1).await;
         }
+        let purged = b.fill("a", Lane::Low, &[2, 1]).await;
+        b.ask::<()>(&["RPUSH", &b.keys().ready(&queue("a"), Lane::Low), "no message"]).await;
         Self {
             settler,
             releaser,
@@ -60,7 +65,7 @@ impl Scene {
             suspect: (field, Suspect::parse(&stored).unwrap()),
             letter: (buried[0].clone(), DeadLetter::parse(&letter).unwrap()),
             old,
-            purged: b.fill("a", Lane::Low, &[2, 1]).await,
+            purged,
             next: open_batch(b).await,
             parked: schedule_and_park(b).await,
         }
@@ -113,6 +118,10 @@ impl Scene {
             }
             "cancel" => broker.cancel(c, self.next.0.header.batch, None).await? == Cancelled::Done,
             "revive" => broker.revive(c, self.letter.0.task(0), &self.letter.1).await? == Revived::Done,
+            "weed" => {
+                let low = broker.keys().ready(&a[0], Lane::Low);
+                broker.weed(c, &low, false, &a[0], "ready_tasks", RUBBISH).await? == fsck::Repaired::Done
+            }
             "manage" => broker.manage(c, &a[0], Wish::Resume, false).await? == Managed::Done,
             "discard" => {
                 let (message, letter) = &self.letter;

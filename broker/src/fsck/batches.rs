@@ -1,0 +1,171 @@
+//! Batches: state, total and life; and which of them need a closer look at their tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gristmill_shared::BatchId;
+use redis::Value;
+use redis::aio::ConnectionLike;
+
+use super::check::Check;
+use super::finding::{Finding, Flaw, Remedy, words};
+use super::places::Places;
+use super::row::Row;
+use super::snapshot::{Placed, ROWS_MAX, Snapshot};
+use super::{Look, TOO_MUCH, outcomes, tasks};
+use crate::error::BrokerError;
+
+/// Batches in one step.
+const PAGE: usize = 100;
+
+pub(super) async fn check<C: ConnectionLike>(
+    look: &mut Look<'_, C>,
+    places: &Places,
+    snapshot: Option<&Snapshot>,
+) -> Result<(), BrokerError> {
+    let mut active: BTreeSet<BatchId> = BTreeSet::new();
+    for page in look.inventory.batches().chunks(PAGE) {
+        for (id, row) in rows(look, page).await? {
+            check_life(look, id, &row).await?;
+            if is_at_rest(&row) {
+                if outcomes::check(look, id, &row).await?.is_some() {
+                    check_state(look, id, &row);
+                }
+            } else {
+                active.insert(id);
+            }
+        }
+    }
+    let Some(snapshot) = snapshot else { return Ok(()) };
+    active.extend(snapshot.placed.iter().map(|placed| placed.batch));
+    let active: Vec<_> = active.into_iter().collect();
+    for page in active.chunks(ROWS_MAX) {
+        match Snapshot::take(look.broker, look.conn, places, page).await? {
+            Some(snapshot) => check_active(look, places, &snapshot).await?,
+            None => look.note(TOO_MUCH),
+        }
+    }
+    Ok(())
+}
+
+/// Each as it is at one moment; what is gone meanwhile is left out.
+async fn rows<C: ConnectionLike>(look: &mut Look<'_, C>, page: &[BatchId]) -> Result<Vec<(BatchId, Row)>, BrokerError> {
+    let mut pipe = redis::pipe();
+    pipe.atomic();
+    page.iter().for_each(|id| Row::ask(&mut pipe, look.broker.keys(), *id));
+    let answers: Vec<Value> = pipe.query_async(look.conn).await?;
+    let mut answers = answers.into_iter();
+    let mut rows = Vec::new();
+    for id in page {
+        let row = Row::read(&mut answers)?;
+        if row != Row::default() {
+            rows.push((*id, row));
+        }
+    }
+    Ok(rows)
+}
+
+/// Finished, with all its outcomes: none of its tasks should stand anywhere.
+fn is_at_rest(row: &Row) -> bool {
+    let complete = row.number("total").is_ok_and(|total| total.is_some() && row.ended().ok() >= total);
+    row.text("state") == "finished" && complete
+}
+
+async fn check_active<C: ConnectionLike>(
+    look: &mut Look<'_, C>,
+    places: &Places,
+    snapshot: &Snapshot,
+) -> Result<(), BrokerError> {
+    let mut placed: BTreeMap<BatchId, Vec<Placed>> = BTreeMap::new();
+    for message in snapshot.placed.iter().filter(|message| snapshot.rows.contains_key(&message.batch)) {
+        placed.entry(message.batch).or_default().push(*message);
+    }
+    for (id, row) in &snapshot.rows {
+        let placed = placed.remove(id).unwrap_or_default();
+        if row.text("state").is_empty() {
+            tasks::without_batch(look, places, *id, &placed).await?;
+            continue;
+        }
+        let before = look.report.findings.len();
+        let Some(outcomes) = outcomes::check(look, *id, row).await? else { continue };
+        // With wrong counters everything else would look wrong, too.
+        if look.report.findings.len() == before {
+            tasks::check(look, places, *id, row, &placed, &outcomes);
+            check_state(look, *id, row);
+        }
+    }
+    Ok(())
+}
+
+/// A batch of several stands in the set of batches; that of one has a time to live.
+async fn check_life<C: ConnectionLike>(look: &mut Look<'_, C>, id: BatchId, row: &Row) -> Result<(), BrokerError> {
+    let keys = look.broker.keys();
+    let (key, batches, member) = (keys.batch(id), keys.batches(), id.to_string());
+    if row.is_single() {
+        let checks = vec![Check::NoTtl(key.clone())];
+        let number = |name| row.number(name).ok().flatten().unwrap_or(look.now_ms);
+        let at = number("last_expiry_ms").max(look.now_ms) + row.number("result_ttl_ms").ok().flatten().unwrap_or(0);
+        let expire = words(["PEXPIREAT", &key, &at.to_string()]);
+        let remedy = Remedy::commands("lets it expire with its results", checks.clone(), vec![expire]);
+        return look.find_if(&checks, Finding::new(Flaw::NoTtl, key, "a time to live", "none").remedy(remedy)).await;
+    }
+    let checks = vec![Check::Present(key), Check::NotMember(batches.clone(), member.clone().into_bytes())];
+    let add = words(["ZADD", &batches, &look.now_ms.to_string(), &member]);
+    let remedy = Remedy::commands("lists it, to be looked at now", checks.clone(), vec![add]);
+    let finding = Finding::new(Flaw::UnlistedBatch, batches, "every batch of several", "not listed").at(member);
+    look.find_if(&checks, finding.remedy(remedy)).await
+}
+
+/// What the fields say must fit together.
+fn check_state<C: ConnectionLike>(look: &mut Look<'_, C>, id: BatchId, row: &Row) {
+    let key = look.broker.keys().batch(id);
+    let numbers = (row.number("tasks"), row.number("total"), row.ended(), row.number("result_ttl_ms"));
+    let state = row.text("state");
+    let (Ok(Some(tasks)), Ok(total), Ok(ended), Ok(ttl)) = numbers else {
+        return look.find(Finding::new(Flaw::UnreadableBatch, key, "numbers in its fields", "something else"));
+    };
+    if !["open", "sealed", "finished"].contains(&state) {
+        return look.find(Finding::new(Flaw::UnreadableBatch, key, "open, sealed or finished", state).at("state"));
+    }
+    if state == "open" || row.has("swept") {
+        return;
+    }
+    let field = |name: &str| {
+        let value = row.has(name).then(|| row.text(name).as_bytes().to_vec());
+        Check::Field(key.clone(), name.to_owned(), value)
+    };
+    let checks = vec![field("state"), field("total"), field("tasks")];
+    if total != Some(tasks) && !row.has("recreated") {
+        let set = words(["HSET", &key, "total", &tasks.to_string()]);
+        let found = total.map_or_else(|| "none".to_owned(), |total| total.to_string());
+        let finding = Finding::new(Flaw::WrongTotal, &key, tasks.to_string(), found).at("total");
+        let remedy = Remedy::commands(format!("sets it to {tasks}"), checks, vec![set]);
+        return look.find(finding.remedy(remedy));
+    }
+    let is_complete = total.is_some_and(|total| ended >= total);
+    if state == "sealed" && is_complete {
+        let remedy = Remedy::commands("finishes it", checks, finish(look, id, row, ttl.unwrap_or(0)));
+        look.find(Finding::new(Flaw::UnfinishedBatch, &key, "finished", state).at("state").remedy(remedy));
+    } else if state == "finished" && !is_complete && !row.has("revived_at_ms") {
+        let mut commands = vec![words(["HSET", &key, "state", "sealed"]), words(["HDEL", &key, "finished_at_ms"])];
+        if !row.is_single() {
+            let (batches, now) = (look.broker.keys().batches(), look.now_ms.to_string());
+            commands.push(words(["ZADD", &batches, &now, &id.to_string()]));
+        }
+        let remedy = Remedy::commands("calls it sealed, until the rest has ended", checks, commands);
+        let expected = format!("sealed: it has {ended} outcomes of {tasks}");
+        look.find(Finding::new(Flaw::FinishedTooEarly, &key, expected, state).at("state").remedy(remedy));
+    }
+}
+
+/// What `finish` of the scripts does.
+fn finish<C: ConnectionLike>(look: &Look<'_, C>, id: BatchId, row: &Row, ttl: u64) -> Vec<Vec<Vec<u8>>> {
+    let keys = look.broker.keys();
+    let (key, now) = (keys.batch(id), look.now_ms.to_string());
+    let mut commands = vec![words(["HSET", &key, "state", "finished", "finished_at_ms", &now])];
+    commands.push(match row.is_single() {
+        true => words(["PEXPIRE", &key, &ttl.to_string()]),
+        false => words(["ZADD", &keys.batches(), &(look.now_ms + ttl).to_string(), &id.to_string()]),
+    });
+    commands.push(words(["PUBLISH", &keys.done(id), "f"]));
+    commands
+}
