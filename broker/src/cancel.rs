@@ -32,6 +32,8 @@ pub enum CancelMark {
     All,
     /// What has not started, and these task indices even if they run.
     Unstarted(Vec<u64>),
+    /// The same, because the results of the batch take more than so many bytes.
+    OverBudget(u64, Vec<u64>),
     /// These task indices.
     Tasks(Vec<u64>),
 }
@@ -105,6 +107,10 @@ fn read_mark(mark: Option<&str>) -> CancelMark {
         Some("*") => CancelMark::All,
         Some("-") => CancelMark::Unstarted(Vec::new()),
         Some(mark) if mark.starts_with("-,") => CancelMark::Unstarted(parse_indices(&mark[2..]).unwrap_or_default()),
+        Some(mark) if mark.starts_with("-!") => {
+            let (bytes, indices) = mark[2..].split_once(',').unwrap_or((&mark[2..], ""));
+            CancelMark::OverBudget(bytes.parse().unwrap_or(0), parse_indices(indices).unwrap_or_default())
+        }
         Some(indices) => parse_indices(indices).map_or(CancelMark::None, CancelMark::Tasks),
     }
 }

@@ -95,6 +95,8 @@ pub enum ClaimFlag {
     None,
     /// Its batch is cancelled: settle it unrun.
     Cancelled,
+    /// The results of its batch take more than so many bytes: settle it unrun.
+    OverBudget(u64),
     /// These task indices of its batch are cancelled.
     SomeCancelled(Vec<u64>),
     /// It was not claimed in time: settle it unrun.
@@ -196,6 +198,7 @@ impl ClaimFlag {
             "" => Some(Self::None),
             "c" => Some(Self::Cancelled),
             "x" => Some(Self::Expired),
+            over if over.starts_with("b:") => Some(Self::OverBudget(over[2..].parse().ok()?)),
             some => Some(Self::SomeCancelled(parse_indices(some.strip_prefix("s:")?)?)),
         }
     }

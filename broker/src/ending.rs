@@ -128,8 +128,8 @@ impl Broker {
         }
         script.key(declared.parked);
         script.arg(runs.len());
-        for (batch, bucket, first, value) in runs {
-            script.arg(batch).arg(bucket).arg(first).arg(value);
+        for (batch, bucket, first, value, blob_bytes) in runs {
+            script.arg(batch).arg(bucket).arg(first).arg(value).arg(blob_bytes);
         }
         script.arg(replacements.len());
         for (kind, argument, message) in replacements {
@@ -166,15 +166,17 @@ impl Broker {
 
 /// Kind, argument, message.
 type EncodedReplacement = (&'static str, u64, Vec<u8>);
-/// Batch, bucket or 0, first index, outcomes.
-type EncodedRun = (usize, usize, u64, Vec<u8>);
+/// Batch, bucket or 0, first index, outcomes, bytes of the blobs that they name.
+type EncodedRun = (usize, usize, u64, Vec<u8>, u64);
 
 fn encode_runs(ending: &Ending, declared: &mut Declared) -> Result<Vec<EncodedRun>, BrokerError> {
     let encode = |run: &Run| {
         let batch = number(&mut declared.batches, run.batch);
         let bucket = (run.batch, Keys::bucket_of(run.first));
         let bucket = if run.single { 0 } else { number(&mut declared.buckets, bucket) };
-        Ok((batch, bucket, run.first, encode_run(&run.outcomes, &run.times)?))
+        let blob_bytes =
+            run.outcomes.iter().map(|outcome| if let Outcome::Blob(blob) = outcome { blob.bytes } else { 0 });
+        Ok((batch, bucket, run.first, encode_run(&run.outcomes, &run.times)?, blob_bytes.sum()))
     };
     ending.runs.iter().map(encode).collect()
 }

@@ -32,6 +32,9 @@ pub struct Enqueue<'a> {
     pub due_at_ms: Option<u64>,
     /// How long results stay after the batch finished.
     pub result_ttl: Duration,
+    /// Once the results of the batch take more bytes, what has not started of it ends as cancelled. Not for a batch
+    /// of one; fixed by the first call.
+    pub result_bytes: u64,
     /// Keys of all parts of the blobs that the messages name.
     pub blobs: &'a [String],
 }
@@ -95,7 +98,8 @@ impl Broker {
         script.arg(1).arg(call.queue.as_str()).arg(call.lane.code() + 1);
         script.arg(call.due_at_ms.map_or(String::new(), |due| due.to_string()));
         script.arg(milliseconds(call.result_ttl)).arg(milliseconds(blob_margin));
-        script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(call.messages);
+        script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64);
+        script.arg(call.result_bytes.min(defaults::INTEGER_MAX)).arg(call.messages);
         let mut reply = Reply::new("enqueue", script.invoke_async(conn).await?)?;
         let status = reply.text()?;
         let enqueued = match status.as_str() {

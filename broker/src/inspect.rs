@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 type Fields = BTreeMap<String, String>;
 
 /// What [`BatchRecord`] is read from, besides the counters of the outcomes.
-const BATCH_FIELDS: [&str; 12] = [
+const BATCH_FIELDS: [&str; 14] = [
     "kernel",
     "queue",
     "state",
@@ -24,6 +24,8 @@ const BATCH_FIELDS: [&str; 12] = [
     "cancelled_at_ms",
     "revived_at_ms",
     "abandoned",
+    "stopped",
+    "result_bytes_max",
 ];
 
 /// A queue as its counters show it.
@@ -91,6 +93,10 @@ pub struct BatchRecord {
     pub revived_at_ms: Option<u64>,
     /// Whether it was sealed because its client disappeared.
     pub abandoned: bool,
+    /// Whether nothing more of it is started because its results take too much room.
+    pub stopped: bool,
+    /// Bytes that its results may take.
+    pub result_bytes_max: Option<u64>,
 }
 
 impl BatchRecord {
@@ -234,6 +240,8 @@ impl Broker {
             cancelled_at_ms: optional(&fields, "cancelled_at_ms"),
             revived_at_ms: optional(&fields, "revived_at_ms"),
             abandoned: text("abandoned") == "1",
+            stopped: fields.contains_key("stopped"),
+            result_bytes_max: optional(&fields, "result_bytes_max"),
         }))
     }
 

@@ -26,6 +26,7 @@ impl Broker {
         let header = &suspect.message.header;
         let mut script = self.scripts.judge.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.suspects()).key(self.keys.paused()).key(self.keys.batches());
+        script.key(self.keys.cancelled()).key(self.keys.clock());
         script.arg(field).arg(suspect.at_ms);
         self.write_ending(&mut script, ending, &[], &[(header.batch, header.queue.clone())])?;
         let mut reply = Reply::new("judge", script.invoke_async(conn).await?)?;

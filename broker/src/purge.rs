@@ -33,6 +33,7 @@ impl Broker {
         let mut script = self.scripts.purge.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.ready(queue, lane));
         script.key(self.keys.paused()).key(self.keys.batches());
+        script.key(self.keys.cancelled()).key(self.keys.clock());
         script.arg(messages.len()).arg(messages);
         self.write_ending(&mut script, &ending, std::slice::from_ref(queue), &ended)?;
         let mut reply = Reply::new("purge", script.invoke_async(conn).await?)?;

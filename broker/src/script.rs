@@ -64,7 +64,7 @@ scripts! {
     promote: "message" "queues";
     tick: "message" "queues";
     sweep: "message" "finish";
-    forget: ;
+    forget: "message";
     purge: "message" "queues" "finish" "ending";
     cancel: "message" "finish";
     revive: "message" "queues" "finish";

@@ -29,7 +29,7 @@ impl Broker {
         budget: Budget,
     ) -> Result<Claim, BrokerError> {
         let mut script = self.scripts.settle.prepare_invoke();
-        script.key(self.fenced_keys(call.consumer).as_slice()).key(self.keys.batches());
+        script.key(self.fenced_keys(call.consumer).as_slice()).key(self.keys.batches()).key(self.keys.clock());
         call.write(&mut script);
         script.arg(what.take.len());
         let declared = self.write_ending(&mut script, &what.ending, &sources.queues, &what.take)?;

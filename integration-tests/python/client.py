@@ -57,7 +57,7 @@ def enqueue(client, ns, batch, queue, kernel, args):
     expires_at_ms = seconds * 1000 + micros // 1000 + MESSAGE_LIFE_MS
     keys = [f"{ns}batch:{batch}", f"{ns}batches", f"{ns}queues", f"{ns}paused", *queue_keys(ns, queue)]
     argv = [str(batch), f"{ns}done:{batch}", 0, 1, 1, kernel, 1, queue, 2, ""]
-    argv += [RESULT_TTL_MS, RESULT_TTL_MS + 24 * HOUR_MS, 50_000_000, 300_000]
+    argv += [RESULT_TTL_MS, RESULT_TTL_MS + 24 * HOUR_MS, 50_000_000, 300_000, 1 << 30]
     argv.append(message(batch, queue, expires_at_ms, kernel, args))
     call = client.register_script(script("enqueue", "message", "queues", "finish"))
     reply = call(keys=keys, args=argv)

@@ -33,6 +33,7 @@ pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]
         messages: &[message.encode().expect("a small message")],
         due_at_ms: None,
         result_ttl: DAY,
+        result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
         blobs: &[],
     };
     let enqueued = broker.enqueue(&mut connection, &call).await.expect("the private Redis answers");

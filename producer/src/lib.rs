@@ -41,7 +41,7 @@ pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::{Handle, Results};
 pub use inspect::WorkerRecord;
-pub use map::{MapHandle, Unordered};
+pub use map::{MapHandle, Summary, Unordered};
 pub use options::{SubmitOptions, WhenFull};
 
 pub use gristmill_broker::{

@@ -39,6 +39,8 @@ pub struct SubmitOptions {
     pub memory: Option<u64>,
     /// How long results stay after the batch finished.
     pub result_ttl: Option<Duration>,
+    /// Bytes that the results of a `map` may take in Redis; beyond that, what has not started of it ends as cancelled.
+    pub result_bytes: Option<u64>,
     /// A task that has not started by then expires, counted from its due time.
     pub expires_after: Option<Duration>,
     /// The tasks wait at least this long before they start.
@@ -114,6 +116,14 @@ impl SubmitOptions {
         self
     }
 
+    /// Starts no more of a `map` once its results take more bytes in Redis. Results that an attached handle has
+    /// delivered take none.
+    #[must_use]
+    pub fn result_bytes(mut self, bytes: u64) -> Self {
+        self.result_bytes = Some(bytes);
+        self
+    }
+
     /// Lets a task expire that has not started so long after it was due.
     #[must_use]
     pub fn expires_after(mut self, life: Duration) -> Self {
@@ -159,6 +169,10 @@ impl SubmitOptions {
             time_limit_ms: self.time_limit.map(milliseconds),
             memory_bytes: self.memory.map(|bytes| bytes.clamp(1, defaults::INTEGER_MAX)),
         }
+    }
+
+    pub(crate) fn effective_result_bytes(&self) -> u64 {
+        self.result_bytes.unwrap_or(defaults::RESULT_BYTES_MAX)
     }
 
     pub(crate) fn effective_result_ttl(&self) -> Duration {

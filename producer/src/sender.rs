@@ -120,6 +120,7 @@ impl Sender {
             messages: &call.messages,
             due_at_ms: self.due_at_ms,
             result_ttl: packer.options.effective_result_ttl(),
+            result_bytes: packer.options.effective_result_bytes(),
             blobs: &call.blobs,
         };
         Ok(call!(client, connection => client.broker().enqueue(connection, &enqueue)))

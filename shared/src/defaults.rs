@@ -27,6 +27,8 @@ pub const DRAIN_GRACE: Duration = Duration::from_secs(25);
 pub const MESSAGE_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long results stay after the batch finished.
 pub const RESULT_TTL: Duration = Duration::from_secs(24 * 3600);
+/// Bytes that the results of one batch may take in Redis; beyond that nothing more of it is started.
+pub const RESULT_BYTES_MAX: u64 = 1 << 30;
 /// Blobs live longer than any batch that could name them.
 pub const BLOB_MARGIN: Duration = Duration::from_secs(24 * 3600);
 /// An open batch which nobody touched for so long is sealed as abandoned.

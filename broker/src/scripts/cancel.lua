@@ -22,17 +22,20 @@ end
 if wish == '*' then
   mark = '*'
 elseif mark ~= '*' then
-  local unstarted = wish == '-' or string.sub(mark or '', 1, 1) == '-'
+  -- What has not started may be cancelled already, with a reason (parts/ending.lua) that stays.
+  local unstarted = string.match(mark or '', '^%-!%d+') or string.match(mark or '', '^%-')
+  mark = string.sub(mark or '', #(unstarted or '') + 1)
+  if wish == '-' then unstarted = unstarted or '-' end
   -- A repeated call adds nothing.
   local indices, known, bytes = {}, {}, -1
   local function add(index)
     if known[index] then return end
     known[index], indices[#indices + 1], bytes = true, index, bytes + #index + 1
   end
-  for index in string.gmatch(mark or '', '%d+') do add(index) end
+  for index in string.gmatch(mark, '%d+') do add(index) end
   for i = 5, #ARGV do add(ARGV[i]) end
   if bytes > tonumber(ARGV[3]) then return { 'TOO_MANY' } end
-  if unstarted then table.insert(indices, 1, '-') end
+  if unstarted then table.insert(indices, 1, unstarted) end
   mark = table.concat(indices, ',')
 end
 

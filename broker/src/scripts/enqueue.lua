@@ -3,7 +3,8 @@
 -- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5-12 the queue, 13.. parts of the blobs that the messages name
 -- ARGV  1 batch id, 2 done channel, 3 seq, 4 seal (1 or 0), 5 single (1 or 0), 6 kernel, 7 and 8: '1' and the queue,
 --       9 lane (1 high, 2 normal, 3 low), 10 due ms or '', 11 result ttl ms, 12 ms that a blob outlives its messages, 13 depth limit,
---       14 ms after which an untouched open batch is looked at, 15.. messages, at most 1000
+--       14 ms after which an untouched open batch is looked at, 15 bytes that the results of a batch of several may take,
+--       16.. messages, at most 1000
 -- Returns  { 'DONE' | 'DUPLICATE' | 'GAP', next seq }, { 'SEALED' }, { 'GONE' }, { 'BLOB_GONE', key },
 --          { 'FULL', depth, limit }, { 'BAD', what }
 -- Must never append a message twice, append to a sealed batch, or leave a gap in the indices of a batch.
@@ -13,7 +14,7 @@ local id, channel, seq, seal, single = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV
 local lane, due, ttl = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local blob_margin, depth_limit, abandoned_ms = tonumber(ARGV[12]), tonumber(ARGV[13]), tonumber(ARGV[14])
 local batch_key, batches_key, queues_key, paused_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local FIRST_MESSAGE, FIRST_BLOB, MESSAGES_MAX = 15, 13, 1000
+local FIRST_MESSAGE, FIRST_BLOB, MESSAGES_MAX = 16, 13, 1000
 
 local queues = read_queues(5, 7)
 local q = queues[1]
@@ -52,6 +53,7 @@ if #messages > 0 and depth + #messages > limit then return { 'FULL', depth, limi
 if not state then
   redis.call('HSET', batch_key, 'kernel', ARGV[6], 'queue', q.name, 'created_at_ms', int(now), 'result_ttl_ms', int(ttl),
     'single', single)
+  if single ~= '1' then redis.call('HSET', batch_key, 'result_bytes_max', int(tonumber(ARGV[15]))) end
 end
 redis.call('HSET', batch_key, 'state', seal and 'sealed' or 'open', 'next_seq', int(seq + 1), 'tasks', int(tasks + added),
   'touched_at_ms', int(now), 'last_expiry_ms', int(last_expiry))

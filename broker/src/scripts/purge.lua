@@ -1,6 +1,6 @@
 -- purge: removes the exact first messages of a lane, recorded as cancelled.
 --
--- KEYS  1 none, 2 lane, 3 paused, 4 batches, 5.. of the ending (parts/ending.lua)
+-- KEYS  1 none, 2 lane, 3 paused, 4 batches, 5 cancelled, 6 clock, 7.. of the ending (parts/ending.lua)
 -- ARGV  1 n messages, message..., then the ending
 -- Returns  { 'DONE', messages removed }, { 'CHANGED' } if the lane begins otherwise, { 'MISMATCH', what }
 -- Must never remove a message that its caller has not seen.
@@ -15,11 +15,13 @@ for i = 1, n do
 end
 redis.call('SCARD', KEYS[3])
 redis.call('ZCARD', KEYS[4])
-local ending = read_ending(5, 2 + n)
+redis.call('HLEN', KEYS[5])
+redis.call('HLEN', KEYS[6])
+local ending = read_ending(7, 2 + n)
 local fault = check_ending(ending, messages)
 if fault then return { 'MISMATCH', fault } end
 
 redis.call('DEL', KEYS[1])
 redis.call('LTRIM', KEYS[2], n, -1)
-apply_ending(ending, 'ready_tasks', KEYS[4], KEYS[3], now_ms())
+apply_ending(ending, 'ready_tasks', { batches = KEYS[4], paused = KEYS[3], cancelled = KEYS[5], clock = KEYS[6] }, now_ms())
 return { 'DONE', n }

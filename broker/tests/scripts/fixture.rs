@@ -291,6 +291,7 @@ pub fn first_call<'a>(message: &'a Message, encoded: &'a [Vec<u8>]) -> Enqueue<'
         messages: encoded,
         due_at_ms: None,
         result_ttl: Duration::from_millis(DAY_MS),
+        result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
         blobs: &[],
     }
 }

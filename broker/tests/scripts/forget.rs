@@ -12,7 +12,7 @@ async fn results_go_and_counters_and_runs_stay() {
     b.settle(&mut c, &ok(&m)).await;
     let batch = m[0].header.batch;
     let (zero, one, runs) = (b.keys().results(batch, 0), b.keys().results(batch, 1), b.keys().runs(batch));
-    b.broker.forget(&mut b.conn, batch, &[4096, 8192, 7]).await.unwrap();
+    b.broker.forget(&mut b.conn, batch, &[4096, 8192, 7], &[]).await.unwrap();
     assert_eq!(b.ask::<Vec<String>>(&["HKEYS", &zero]).await, ["0"]);
     assert_eq!(b.ask::<u64>(&["EXISTS", &one]).await, 0);
     assert_eq!(b.ask::<u64>(&["LLEN", &runs]).await, 3);
@@ -20,9 +20,9 @@ async fn results_go_and_counters_and_runs_stay() {
     assert_eq!((record.state, record.ended()), (BatchState::Finished, 8194));
     b.audit().await;
     let before = b.snapshot().await;
-    b.broker.forget(&mut b.conn, batch, &[4096, 8192]).await.unwrap();
-    b.broker.forget(&mut b.conn, batch, &[]).await.unwrap();
-    b.broker.forget(&mut b.conn, BatchId::new(), &[0]).await.unwrap();
+    b.broker.forget(&mut b.conn, batch, &[4096, 8192], &[]).await.unwrap();
+    b.broker.forget(&mut b.conn, batch, &[], &[]).await.unwrap();
+    b.broker.forget(&mut b.conn, BatchId::new(), &[0], &[]).await.unwrap();
     assert_eq!(b.snapshot().await, before);
 }
 
@@ -34,6 +34,6 @@ async fn any_number_can_be_forgotten() {
     let fill = "for i = 0, 8191 do redis.call('HSET', KEYS[1], i, 'x') end";
     b.ask::<()>(&["EVAL", fill, "1", &key]).await;
     let firsts: Vec<u64> = (0..8192).collect();
-    b.broker.forget(&mut b.conn, batch, &firsts).await.unwrap();
+    b.broker.forget(&mut b.conn, batch, &firsts, &[]).await.unwrap();
     assert_eq!(b.ask::<u64>(&["EXISTS", &key]).await, 0);
 }

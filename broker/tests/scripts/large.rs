@@ -59,7 +59,7 @@ async fn a_huge_batch_goes_without_a_command_that_blocks() {
     let id = huge(&mut b).await;
     let firsts: Vec<u64> = (0..100_000).collect();
     let mut monitor = Monitor::start(&b);
-    b.broker.forget(&mut b.conn, id, &firsts).await.unwrap();
+    b.broker.forget(&mut b.conn, id, &firsts, &[]).await.unwrap();
     let gone = deleted(&mut b, &mut monitor, id).await;
     assert!(gone.contains(&("HDEL".to_owned(), b.keys().results(id, 12))));
     assert_eq!(b.ask::<u64>(&["HLEN", &b.keys().results(id, 12).clone()]).await, 13 * 8192 - 100_000);

@@ -8,13 +8,14 @@ mod scenes;
 mod state;
 
 mod blobs;
+mod budget;
 mod cancel;
 mod claim;
 mod discard;
 mod enqueue;
 mod forget;
-mod judge;
 mod fsck;
+mod judge;
 mod large;
 mod lease;
 mod manage;

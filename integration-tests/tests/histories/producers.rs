@@ -134,6 +134,7 @@ impl World<'_> {
             messages: &messages,
             due_at_ms: producer.due_at,
             result_ttl: Duration::from_millis(RESULT_TTL_MS),
+            result_bytes: defaults::RESULT_BYTES_MAX,
             blobs: &blobs,
         };
         let expected = self.expected(at, &call);
@@ -307,7 +308,7 @@ impl World<'_> {
         }
         firsts.iter().for_each(|first| _ = batch.fields.remove(first));
         self.forgotten.insert(id);
-        self.broker.forget(&mut self.conn, id, &firsts).await?;
+        self.broker.forget(&mut self.conn, id, &firsts, &[]).await?;
         self.coverage.reply("forget", "DONE");
         Ok(())
     }

@@ -1,15 +1,15 @@
 //! Delivers what ended: reads outcomes as they are settled, hands them on, and has forgotten what the
 //! caller got.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use gristmill_shared::BatchId;
 use gristmill_shared::message::BlobRef;
-use gristmill_shared::results::CollectorStream;
+use gristmill_shared::results::{Collected, CollectorStream, DeliveredRun};
 use tokio::sync::mpsc;
 
+use super::handle::size;
 use super::state::{Mode, Phase, Shared};
 use crate::calls::call;
 use crate::client::Client;
@@ -18,10 +18,14 @@ use crate::error::ClientError;
 
 /// Outcomes that are handed on at once.
 const OUTCOMES: usize = 512;
+/// Bytes of outcomes that are handed on at once, but at least one.
+const OUTCOME_BYTES: usize = 4 << 20;
 /// Runs whose results are deleted in one call.
 const FORGET_RUNS: usize = 256;
 /// So many results the caller gets before what it has is looked for among the runs again.
 const FORGET_AFTER: u64 = 256;
+/// The same in bytes that were delivered.
+const FORGET_BYTES: u64 = 16 << 20;
 
 /// What the handle receives.
 pub(super) enum Delivery {
@@ -53,17 +57,19 @@ impl Deliverer {
             let succeeded = outcomes.iter().filter(|(_, output)| output.is_ok()).map(|(index, _)| *index);
             self.free(&self.shared.take_blobs(succeeded)).await?;
             let indices: Vec<u64> = outcomes.iter().map(|(index, _)| *index).collect();
+            let bytes = outcomes.iter().map(|(_, output)| size(output) as u64).sum();
             // Waiting for the reader holds the measurement back, too: that is the backpressure. A reader who
             // is gone has said so in the mode.
             if !last && self.to.send(Delivery::Outcomes(outcomes)).await.is_ok() {
                 sent += 1;
             }
-            self.shared.settled(&indices);
+            self.shared.settled(&indices, bytes);
+            delivered.bytes += bytes;
             delivered.runs.append(&mut stream.take_forgettable());
             if last {
                 self.wait_for_reader(sent).await;
             }
-            if last || self.shared.returned() >= delivered.seen + FORGET_AFTER {
+            if last || delivered.bytes >= FORGET_BYTES || self.shared.returned() >= delivered.seen + FORGET_AFTER {
                 self.forget(&mut delivered).await?;
             }
             if last {
@@ -92,9 +98,15 @@ impl Deliverer {
     async fn gather(&self, stream: &mut CollectorStream) -> Result<Vec<(u64, Output)>, ClientError> {
         let mut outcomes = Vec::new();
         let mut next = stream.next().await;
+        let mut bytes = 0;
         while let Some(item) = next {
-            outcomes.push(self.client.item(self.batch, item)?);
-            if outcomes.len() == OUTCOMES {
+            if let Ok((_, Collected::Outcome(outcome, time))) = &item {
+                self.shared.tally(outcome.kind(), *time);
+            }
+            let (index, output) = self.client.item(self.batch, item)?;
+            bytes += size(&output);
+            outcomes.push((index, output));
+            if outcomes.len() == OUTCOMES || bytes >= OUTCOME_BYTES {
                 break;
             }
             match stream.next().now_or_never() {
@@ -116,14 +128,16 @@ impl Deliverer {
     /// Nobody else is to read what the caller of an attached `map` got, so Redis need not keep it. What only
     /// waits in our memory stays: the caller may yet leave the batch to somebody else.
     async fn forget(&self, delivered: &mut Delivered) -> Result<(), ClientError> {
-        delivered.seen = self.shared.returned();
+        (delivered.seen, delivered.bytes) = (self.shared.returned(), 0);
         let got = self.shared.take_returned(&mut delivered.runs);
-        for firsts in got.chunks(FORGET_RUNS) {
+        for runs in got.chunks(FORGET_RUNS) {
             if self.shared.mode() != Mode::Attached {
                 break;
             }
             let (client, batch) = (&self.client, self.batch);
-            call!(client, connection => client.broker().forget(connection, batch, firsts));
+            let firsts: Vec<u64> = runs.iter().map(|run| run.indices.start).collect();
+            let outputs: Vec<BlobRef> = runs.iter().flat_map(|run| run.outputs.iter().cloned()).collect();
+            call!(client, connection => client.broker().forget(connection, batch, &firsts, &outputs));
         }
         Ok(())
     }
@@ -133,7 +147,9 @@ impl Deliverer {
 #[derive(Default)]
 struct Delivered {
     /// Runs that were delivered whole, and not forgotten yet.
-    runs: Vec<Range<u64>>,
+    runs: Vec<DeliveredRun>,
+    /// Bytes that were delivered since they were looked through last.
+    bytes: u64,
     /// How many results the caller had when they were looked through last.
     seen: u64,
 }

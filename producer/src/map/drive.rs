@@ -24,7 +24,8 @@ const DELIVERIES: usize = 16;
 
 /// Starts it.
 pub(super) fn spawn(client: Client, source: Source, sender: Sender) -> (Arc<Shared>, mpsc::Receiver<Delivery>) {
-    let shared = Arc::new(Shared::new(sender.packer().options.chunk));
+    let options = &sender.packer().options;
+    let shared = Arc::new(Shared::new(options.chunk, options.effective_result_bytes()));
     let (to, from) = mpsc::channel(DELIVERIES);
     let batch = sender.packer().batch;
     let feeder = Feeder::new(source, sender, shared.clone());

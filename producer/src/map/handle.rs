@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::deliver::Delivery;
 use super::state::{Mode, Phase, Shared};
+use super::tally::Summary;
 use crate::collect::Output;
 use crate::error::{ClientError, TaskError};
 
@@ -60,6 +61,11 @@ impl<T> MapHandle<T> {
     /// The batch that its tasks make.
     pub fn id(&self) -> BatchId {
         self.inbox.batch
+    }
+
+    /// How the tasks ended so far, and how long they took. What has arrived counts, read or not.
+    pub fn summary(&self) -> Summary {
+        self.inbox.shared.summary()
     }
 
     /// The next result, in the order of the items; none after the last.
@@ -152,6 +158,11 @@ impl<T> Unordered<T> {
     /// The batch that its tasks make.
     pub fn id(&self) -> BatchId {
         self.inbox.batch
+    }
+
+    /// How the tasks ended so far, and how long they took. What has arrived counts, read or not.
+    pub fn summary(&self) -> Summary {
+        self.inbox.shared.summary()
     }
 
     /// The next result and the index of its item; none after the last. An error of the client carries the
@@ -280,7 +291,8 @@ impl<T> Drop for Inbox<T> {
     }
 }
 
-fn size(output: &Output) -> usize {
+/// What an outcome takes, about.
+pub(super) fn size(output: &Output) -> usize {
     match output {
         Ok(bytes) => bytes.len(),
         Err(_) => 256,

@@ -7,9 +7,11 @@ mod feed;
 mod handle;
 mod returned;
 mod state;
+mod tally;
 mod window;
 
 pub use handle::{MapHandle, Unordered};
+pub use tally::Summary;
 
 use futures::stream::{self, Stream, StreamExt};
 use gristmill_shared::{Kernel, KernelName, codec};

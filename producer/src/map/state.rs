@@ -1,16 +1,18 @@
 //! What the feeder, the deliverer and the handle of one batch know together.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gristmill_shared::defaults::CALL_MESSAGES_MAX;
 use gristmill_shared::message::BlobRef;
+use gristmill_shared::results::DeliveredRun;
+use gristmill_shared::{OutcomeKind, TaskTime};
 use tokio::sync::{Notify, watch};
 
 use super::chunk::ChunkSize;
 use super::returned::Returned;
+use super::tally::{Summary, Tally};
 use super::window::{self, Window};
 use crate::error::ClientError;
 use crate::pack::Packed;
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
 struct State {
     window: Window,
     chunk: ChunkSize,
+    tally: Tally,
     ended: u64,
     since: Instant,
     buffered_bytes: u64,
@@ -84,10 +87,11 @@ struct State {
 }
 
 impl Shared {
-    pub fn new(chunk: Option<u32>) -> Self {
+    pub fn new(chunk: Option<u32>, result_bytes: u64) -> Self {
         let state = State {
-            window: Window::default(),
+            window: Window::new(result_bytes),
             chunk: ChunkSize::new(chunk),
+            tally: Tally::new(),
             ended: 0,
             since: Instant::now(),
             buffered_bytes: 0,
@@ -153,9 +157,10 @@ impl Shared {
         self.room.notify_one();
     }
 
-    /// The outcomes of these tasks arrived.
-    pub fn settled(&self, indices: &[u64]) {
+    /// The outcomes of these tasks arrived, so many bytes together.
+    pub fn settled(&self, indices: &[u64], bytes: u64) {
         let mut state = self.state();
+        state.window.measured_outputs(indices.len() as u64, bytes);
         let busy = state.window.busy();
         for &index in indices {
             state.window.settled(index);
@@ -172,6 +177,16 @@ impl Shared {
         self.room.notify_one();
     }
 
+    /// A task ended like this.
+    pub fn tally(&self, kind: OutcomeKind, time: TaskTime) {
+        self.state().tally.add(kind, time);
+    }
+
+    /// How the tasks ended so far.
+    pub fn summary(&self) -> Summary {
+        self.state().tally.summary()
+    }
+
     /// The caller got the result of this task.
     pub fn give(&self, index: u64) {
         self.state().returned.insert(index);
@@ -182,11 +197,10 @@ impl Shared {
         self.state().returned.len()
     }
 
-    /// Takes the runs of which the caller got every result; returns their first indices.
-    pub fn take_returned(&self, runs: &mut Vec<Range<u64>>) -> Vec<u64> {
+    /// Takes the runs of which the caller got every result.
+    pub fn take_returned(&self, runs: &mut Vec<DeliveredRun>) -> Vec<DeliveredRun> {
         let state = self.state();
-        let got = runs.extract_if(.., |run| state.returned.covers(run));
-        got.map(|run| run.start).collect()
+        runs.extract_if(.., |run| state.returned.covers(&run.indices)).collect()
     }
 
     /// The reader has taken so many deliveries, returned what it could of them, and wants more.

@@ -9,6 +9,8 @@ const MESSAGES_PER_CONSUMER: u64 = 4;
 const MESSAGES_MIN: u64 = 256;
 /// Seconds of the fleet's measured work that are kept.
 const WORK_SECONDS: f64 = 4.0;
+/// Share of the room for results that may be filled by tasks which are on their way.
+const RESULT_SHARE: f64 = 0.25;
 /// Bytes of arguments that one batch keeps in Redis at most.
 pub const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -22,6 +24,10 @@ pub struct Window {
     bytes: u64,
     tasks_per_second: f64,
     consumers: u64,
+    /// What one task returns, on average.
+    bytes_per_output: f64,
+    /// What the results of the batch may take in Redis.
+    result_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -32,6 +38,11 @@ struct Outstanding {
 }
 
 impl Window {
+    /// For a batch whose results may take so many bytes in Redis.
+    pub fn new(result_bytes: u64) -> Self {
+        Self { result_bytes, ..Self::default() }
+    }
+
     /// Messages of which something is unsettled.
     pub fn messages(&self) -> u64 {
         self.messages.len() as u64
@@ -84,6 +95,25 @@ impl Window {
             if rate > self.tasks_per_second { rate } else { self.tasks_per_second * 0.8 + rate * 0.2 };
     }
 
+    /// A measurement of what tasks return: so many bytes by so many tasks.
+    pub fn measured_outputs(&mut self, tasks: u64, bytes: u64) {
+        if tasks > 0 {
+            let seen = bytes as f64 / tasks as f64;
+            let before = self.bytes_per_output;
+            self.bytes_per_output = if seen > before { seen } else { before * 0.9 + seen * 0.1 };
+        }
+    }
+
+    /// How many more tasks may be on their way so that their results leave most of the room for those which the
+    /// caller has not taken yet.
+    fn result_room(&self) -> u64 {
+        if self.bytes_per_output < 1.0 {
+            return u64::MAX;
+        }
+        let tasks = (self.result_bytes as f64 * RESULT_SHARE / self.bytes_per_output) as u64;
+        tasks.max(self.consumers * 2).max(1).saturating_sub(self.tasks)
+    }
+
     /// How many messages of `chunk` tasks may be enqueued now.
     pub fn room(&self, chunk: u32) -> u64 {
         if self.bytes >= BYTES_MAX {
@@ -92,7 +122,7 @@ impl Window {
         let floor = (self.consumers * MESSAGES_PER_CONSUMER).max(MESSAGES_MIN).saturating_sub(self.messages());
         let wanted = (self.tasks_per_second * WORK_SECONDS) as u64;
         let work = wanted.saturating_sub(self.tasks).div_ceil(u64::from(chunk.max(1)));
-        floor.max(work)
+        floor.max(work).min(self.result_room().div_ceil(u64::from(chunk.max(1))))
     }
 }
 
@@ -102,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_batch_may_always_keep_some_messages() {
-        let mut window = Window::default();
+        let mut window = Window::new(1 << 30);
         assert_eq!(window.room(1), MESSAGES_MIN);
         window.see_consumers(1000);
         assert_eq!(window.room(1), 4000);
@@ -117,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_fast_fleet_gets_seconds_of_work() {
-        let mut window = Window::default();
+        let mut window = Window::new(1 << 30);
         window.see_consumers(2);
         window.measured(10_000, Duration::from_secs(1));
         assert_eq!(window.room(100), 400);
@@ -129,7 +159,7 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_whatever_the_speed() {
-        let mut window = Window::default();
+        let mut window = Window::new(1 << 30);
         window.measured(1_000_000, Duration::from_secs(1));
         window.sent(0, 1, BYTES_MAX);
         assert_eq!(window.room(1), 0);
@@ -138,8 +168,30 @@ mod tests {
     }
 
     #[test]
+    fn large_outputs_leave_room_for_each_other() {
+        let mut window = Window::new(1 << 30);
+        window.see_consumers(2);
+        window.measured(1_000, Duration::from_secs(1));
+        window.measured_outputs(10, 10 * (8 << 20));
+        assert_eq!(window.room(1), 32, "a quarter of the room, 8 MiB each");
+        for first in 0..32 {
+            window.sent(first, 1, 10);
+        }
+        assert_eq!(window.room(1), 0);
+        window.settled(3);
+        assert_eq!(window.room(1), 1);
+        let mut narrow = Window::new(1);
+        narrow.see_consumers(2);
+        narrow.measured_outputs(1, 1 << 20);
+        assert_eq!(narrow.room(1), 4, "some work for each consumer, whatever it returns");
+        let mut small = Window::new(1 << 30);
+        small.measured_outputs(10, 10);
+        assert_eq!(small.room(1), MESSAGES_MIN);
+    }
+
+    #[test]
     fn a_message_counts_until_all_its_tasks_are_settled() {
-        let mut window = Window::default();
+        let mut window = Window::new(1 << 30);
         window.sent(0, 10, 50);
         window.sent(10, 10, 50);
         (12..15).chain(10..12).for_each(|index| window.settled(index));

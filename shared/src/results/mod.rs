@@ -20,7 +20,7 @@ use crate::task_time::TaskTime;
 pub use collector::Collector;
 pub use error::ResultsError;
 pub use hub::{Hint, Hub, Subscription};
-pub use stream::CollectorStream;
+pub use stream::{CollectorStream, DeliveredRun};
 
 /// What a collector knows of a task that has ended.
 #[derive(Debug, Clone, PartialEq)]

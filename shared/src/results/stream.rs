@@ -13,6 +13,7 @@ use crate::connection::ConnectionError;
 use crate::events;
 use crate::ids::BatchId;
 use crate::keys::Keys;
+use crate::message::BlobRef;
 use crate::outcome::Outcome;
 
 /// Runs listed at once.
@@ -45,9 +46,20 @@ pub struct CollectorStream {
     /// Read, not delivered yet.
     items: VecDeque<Item>,
     delivered: Intervals,
-    forgettable: Option<Vec<Range<u64>>>,
+    forgettable: Option<Vec<DeliveredRun>>,
+    /// Blobs of the run whose items are in front.
+    outputs: Vec<BlobRef>,
     /// Of all that was listed, only this index is wanted.
     only: Option<u64>,
+}
+
+/// A run that was delivered whole.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeliveredRun {
+    /// Its tasks.
+    pub indices: Range<u64>,
+    /// The blobs that held outputs of theirs.
+    pub outputs: Vec<BlobRef>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +96,7 @@ impl CollectorStream {
             items: VecDeque::new(),
             delivered: Intervals::default(),
             forgettable: None,
+            outputs: Vec::new(),
             only: None,
         }
     }
@@ -105,9 +118,9 @@ impl CollectorStream {
         self
     }
 
-    /// The indices of each run that was delivered whole since the last call, and which the batch may
+    /// Each run that was delivered whole since the last call, and which the batch may
     /// forget. The last run counts once [`CollectorStream::next`] was called again.
-    pub fn take_forgettable(&mut self) -> Vec<Range<u64>> {
+    pub fn take_forgettable(&mut self) -> Vec<DeliveredRun> {
         self.forgettable.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
@@ -151,7 +164,8 @@ impl CollectorStream {
         loop {
             let index = match self.items.front()? {
                 Item::EndOfRun(run) => {
-                    self.forgettable.iter_mut().for_each(|runs| runs.push(run.indices()));
+                    let run = DeliveredRun { indices: run.indices(), outputs: std::mem::take(&mut self.outputs) };
+                    self.forgettable.iter_mut().for_each(|runs| runs.push(run.clone()));
                     self.items.pop_front();
                     continue;
                 }
@@ -170,6 +184,9 @@ impl CollectorStream {
                 _ => None,
             };
             let item = self.items.pop_front()?;
+            if let Item::Outcome(_, Outcome::Blob(blob), _) = &item {
+                self.outputs.push(blob.clone());
+            }
             self.delivered.insert(index);
             return Some(self.collected(index, item, value).map(|collected| (index, collected)));
         }

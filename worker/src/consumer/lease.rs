@@ -95,7 +95,14 @@ fn apply(io: &Io, batch: BatchId, mark: &CancelMark) {
             items
         };
         for item in unstarted {
-            held.end(item, prepare::cancelled());
+            held.end(
+                item,
+                if let CancelMark::OverBudget(bytes, _) = mark {
+                    prepare::over_budget(*bytes)
+                } else {
+                    prepare::cancelled()
+                },
+            );
         }
     }
 }
@@ -105,7 +112,7 @@ fn marked(held: &Held, mark: &CancelMark) -> Vec<u32> {
     let header = &held.message.header;
     match mark {
         CancelMark::None => Vec::new(),
-        CancelMark::All | CancelMark::Unstarted(_) => (0..header.count).collect(),
+        CancelMark::All | CancelMark::Unstarted(_) | CancelMark::OverBudget(..) => (0..header.count).collect(),
         CancelMark::Tasks(indices) => {
             let inside = indices.iter().filter(|&index| header.indices().contains(index));
             inside.map(|index| (index - header.first) as u32).collect()
@@ -116,7 +123,9 @@ fn marked(held: &Held, mark: &CancelMark) -> Vec<u32> {
 /// Whether the mark of an item concerns it even while it runs.
 fn stops(held: &Held, mark: &CancelMark, item: u32) -> bool {
     match mark {
-        CancelMark::Unstarted(even) => even.contains(&(held.message.header.first + u64::from(item))),
+        CancelMark::Unstarted(even) | CancelMark::OverBudget(_, even) => {
+            even.contains(&(held.message.header.first + u64::from(item)))
+        }
         _ => true,
     }
 }

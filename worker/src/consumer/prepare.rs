@@ -22,6 +22,7 @@ pub fn prepare(
     // A cancelled or expired message ends without anybody looking at its kernel.
     match flag {
         ClaimFlag::Cancelled => held.end_unrun(&cancelled()),
+        ClaimFlag::OverBudget(bytes) => held.end_unrun(&over_budget(bytes)),
         ClaimFlag::Expired => held.end_unrun(&expired()),
         ClaimFlag::SomeCancelled(indices) => {
             for item in indices.iter().filter_map(|index| index.checked_sub(first)) {
@@ -42,6 +43,12 @@ pub fn prepare(
 /// How a task ends that somebody cancelled.
 pub fn cancelled() -> End {
     End::Final(OutcomeKind::Cancelled, "cancelled".to_owned())
+}
+
+/// How a task ends whose batch must not store more results than it has.
+pub fn over_budget(bytes: u64) -> End {
+    let text = format!("not started: the results of its batch take more than {}", size::text(bytes));
+    End::Final(OutcomeKind::Cancelled, text)
 }
 
 fn expired() -> End {

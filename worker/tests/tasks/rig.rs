@@ -88,6 +88,7 @@ impl Rig {
             messages: &messages,
             due_at_ms: None,
             result_ttl: Duration::from_secs(600),
+            result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
             blobs: &blob.iter().flat_map(|blob| self.broker.blob_keys(batch, blob)).collect::<Vec<_>>(),
         };
         let enqueued = self.broker.enqueue(&mut self.conn, &call).await.unwrap();

@@ -1,7 +1,7 @@
 -- Part: how messages end: outcomes, replacements, dead letters. Shared by settle, judge and purge.
 --
 -- ARGV from a: n queues, name...; n batches, (id, channel)...; n buckets; n parked lists;
---   n runs, (batch, bucket or 0, first, value)...; n replacements, (kind, argument, message)...;
+--   n runs, (batch, bucket or 0, first, value, bytes of the blobs that it names)...; n replacements, (kind, argument, message)...;
 --   n dead, (queue, task id, record)...; dead_max; dead_age_ms.
 --   kind: f front, b back, s scheduled (argument: due ms), p parked (argument: number of the list).
 -- KEYS from k: eight of each queue; hash and runs of each batch; buckets; parked lists.
@@ -11,8 +11,8 @@ local function read_ending(k, a)
   e.queues, k, a = read_queues(k, a)
   for i = 1, tonumber(ARGV[a]) do
     local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], edges = {}, counts = {}, listed = {} }
-    b.state, b.tasks, b.single, b.recreated, b.ttl = unpack(redis.call('HMGET', b.hash, 'state', 'tasks', 'single', 'recreated',
-      'result_ttl_ms'))
+    b.state, b.tasks, b.single, b.recreated, b.ttl, b.bytes_max, b.stopped = unpack(redis.call('HMGET', b.hash, 'state', 'tasks',
+      'single', 'recreated', 'result_ttl_ms', 'result_bytes_max', 'stopped'))
     redis.call('LLEN', b.runs)
     e.batches[i], e.by_id[b.id] = b, b
     k, a = k + 2, a + 2
@@ -32,8 +32,8 @@ local function read_ending(k, a)
   a = a + 1
   for i = 1, tonumber(ARGV[a]) do
     e.runs[i] = { batch = e.batches[tonumber(ARGV[a + 1])], bucket = e.buckets[tonumber(ARGV[a + 2])],
-      first = tonumber(ARGV[a + 3]), value = ARGV[a + 4] }
-    a = a + 4
+      first = tonumber(ARGV[a + 3]), value = ARGV[a + 4], blob_bytes = tonumber(ARGV[a + 5]) }
+    a = a + 5
   end
   a = a + 1
   for i = 1, tonumber(ARGV[a]) do
@@ -58,7 +58,7 @@ end
 
 local function check_run(run)
   local b, value = run.batch, run.value
-  if not b or not run.first or #value < 5 then return 'a run names no batch, or has no outcomes' end
+  if not b or not run.first or not run.blob_bytes or #value < 5 then return 'a run names no batch, or has no outcomes' end
   run.count = u32(value, 1)
   if run.count < 1 or run.count > 4096 or #value < 4 + 2 * run.count then return 'a run is cut short' end
   for i = 5, 4 + run.count do
@@ -127,6 +127,7 @@ local function record_runs(e)
       local pairs_of, listed = run.bucket.pairs, b.listed
       pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = int(run.first), run.value
       listed[#listed + 1] = int(run.first) .. ' ' .. int(run.count)
+      b.stored = (b.stored or 0) + #run.value + run.blob_bytes
       b.hint = 's'
     end
   end
@@ -174,8 +175,36 @@ local function place_replacements(e, now)
   to_front(e.queues, front)
 end
 
--- Writes a checked ending. `from` is the counter which the messages leave.
-local function apply_ending(e, from, batches_key, paused_key, now)
+-- What has not started of a batch never will if its results take more room than they may. What runs goes on. The
+-- mark is that of a cancel of everything unstarted; it says why, for those who find it.
+local function stop_over_budget(b, keys, now)
+  local mark = redis.call('HGET', keys.cancelled, b.id) or ''
+  if not string.find(mark, '^[*-]') then
+    local reason = '-!' .. b.bytes_max
+    redis.call('HSET', keys.cancelled, b.id, mark == '' and reason or reason .. ',' .. mark)
+  end
+  redis.call('HSET', b.hash, 'stopped', 'result_bytes')
+  redis.call('HINCRBY', keys.clock, 'cancel_epoch', 1)
+  redis.call('PEXPIRE', keys.clock, 604800000)
+  if b.state == 'open' then
+    redis.call('HSET', b.hash, 'state', 'sealed', 'total', b.tasks)
+    finish(b.hash, keys.batches, b.id, b.channel, now)
+  end
+end
+
+local function count_stored(e, keys, now)
+  for _, b in ipairs(e.batches) do
+    if b.stored then
+      local bytes = redis.call('HINCRBY', b.hash, 'result_bytes', int(b.stored))
+      local over = b.bytes_max and bytes > tonumber(b.bytes_max) and not b.stopped
+      if over and (b.state == 'open' or b.state == 'sealed') then stop_over_budget(b, keys, now) end
+    end
+  end
+end
+
+-- Writes a checked ending. `from` is the counter which the messages leave; `keys` are those of batches, paused,
+-- cancelled and clock.
+local function apply_ending(e, from, keys, now)
   for _, q in ipairs(e.queues) do count_tasks(q, from, -(q.leaving or 0)) end
   record_runs(e)
   count_outcomes(e)
@@ -185,8 +214,9 @@ local function apply_ending(e, from, batches_key, paused_key, now)
     if #e.dead > 0 then trim_dead(q, now, e.dead_max, e.dead_age_ms) end
   end
   for _, b in ipairs(e.batches) do
-    if b.state == 'sealed' and b.hint then finish(b.hash, batches_key, b.id, b.channel, now) end
+    if b.state == 'sealed' and b.hint and finish(b.hash, keys.batches, b.id, b.channel, now) then b.state = 'finished' end
   end
-  ring_pushed(e.queues, paused_key)
+  count_stored(e, keys, now)
+  ring_pushed(e.queues, keys.paused)
 end
 

@@ -20,13 +20,16 @@ local function keep_lease(leases_key, consumer_key, consumer, op, now, lease_ms)
   redis.call('ZADD', leases_key, int(now + lease_ms), consumer)
 end
 
--- '' run it; 'x' expired; 'c' cancelled; 's:1,2' these of its tasks are cancelled.
+-- '' run it; 'x' expired; 'c' cancelled; 'b:100' cancelled because the results of its batch take more than so many
+-- bytes; 's:1,2' these of its tasks are cancelled.
 local function flag_of(m, now, cancelled_key, any_cancelled)
   local queue, _, _, _, expires, raw = header(m)
   -- A foreign hand was here: the consumer ends over it, and reclaim buries it.
   if not queue then return '' end
   if any_cancelled then
     local mark = redis.call('HGET', cancelled_key, batch_text(raw))
+    local bytes = mark and string.match(mark, '^%-!(%d+)')
+    if bytes then return 'b:' .. bytes end
     if mark and string.find(mark, '^[*-]') then return 'c' end
     if mark and expires > now then return 's:' .. mark end
   end
