@@ -1,10 +1,12 @@
 //! What can stand on the command line.
 
+mod dead;
 mod demo;
 mod looking;
 mod queues;
 mod submitting;
 
+pub use dead::{Dead, DeadAct, DeadCommand, DeadList, DeadShow, Letter, Target};
 pub use demo::Demo;
 pub use looking::{Kernels, Workers};
 pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
@@ -65,6 +67,8 @@ pub enum Command {
     Queues(Queues),
     /// Pause, resume, limit, purge or look into a queue
     Queue(Queue),
+    /// List, show, retry or drop what ended badly
+    Dead(Dead),
     /// List the kernels that workers offer
     Kernels(Kernels),
     /// List the workers

@@ -1,6 +1,7 @@
 //! Reads JSON Lines on a thread of its own and turns each line into a task's arguments.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,6 +44,8 @@ struct State {
     stopped_at: Option<BadLine>,
     failed: Option<String>,
     tasks: u64,
+    /// Lines of the whole input, once that is known.
+    lines: Option<u64>,
 }
 
 impl Findings {
@@ -65,6 +68,22 @@ impl Findings {
     /// The bad line that ended the reading.
     pub fn stopped_at(&self) -> Option<BadLine> {
         self.state().stopped_at.clone()
+    }
+
+    /// How many lines the input has, once that is known.
+    pub fn lines(&self) -> Option<u64> {
+        self.state().lines
+    }
+
+    /// Counts the lines of a file beforehand, for people who wait.
+    pub fn count_ahead(self: &Arc<Self>, file: File) {
+        let findings = self.clone();
+        std::thread::spawn(move || {
+            // A file that cannot be read is the business of whoever reads it for its tasks.
+            if let Ok(lines) = count(file) {
+                findings.state().lines.get_or_insert(lines);
+            }
+        });
     }
 
     /// Why the input could not be read to its end.
@@ -93,6 +112,24 @@ pub fn check(input: Box<dyn Read + Send>) -> std::io::Result<Result<u64, BadLine
         tasks_before += 1;
     }
     Ok(Ok(tasks_before))
+}
+
+/// The lines of a file. Empty ones at its end are none.
+fn count(mut file: File) -> std::io::Result<u64> {
+    let (mut lines, mut full, mut buffer) = (0, 0, vec![0; 64 * 1024]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(full);
+        }
+        for &byte in &buffer[..read] {
+            if byte == b'\n' {
+                lines += 1;
+            } else if !byte.is_ascii_whitespace() {
+                full = lines + 1;
+            }
+        }
+    }
 }
 
 struct Reader {
@@ -129,6 +166,7 @@ impl Reader {
             }
         }
         self.hand_on();
+        self.findings.state().lines = Some(lines.number);
     }
 
     /// Notes a bad line; `false` if it ends the reading.
@@ -263,6 +301,19 @@ mod tests {
         };
         assert_eq!((places(0), places(1), places(u64::MAX)), (vec![1], vec![3], vec![5]));
         assert_eq!((findings.line_of(0), findings.line_of(1)), (1, 3));
+    }
+
+    #[test]
+    fn lines_are_counted_as_they_are_read() {
+        for text in ["", "1", "1\n2\n", "1\n\n2", "\n\n", "\n1\n\n \r\n", "1\r\n2\r\n\r\n"] {
+            let mut file = tempfile::tempfile().unwrap();
+            std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            let (findings, tasks) = read(text, true);
+            let bad = std::iter::from_fn(|| findings.take_bad_before(u64::MAX)).count();
+            assert_eq!(count(file).unwrap(), (tasks + bad) as u64, "{text:?}");
+            assert_eq!(findings.lines(), Some((tasks + bad) as u64), "{text:?}");
+        }
     }
 
     #[test]

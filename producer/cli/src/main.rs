@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr; exit codes stand in [`exit`]. One file per command.
 
 mod args;
+mod certificate;
 mod commands;
 mod confirm;
 mod consumer_line;
@@ -13,10 +14,12 @@ mod json;
 mod kernel_check;
 mod logging;
 mod private;
+mod progress;
 mod record;
 mod say;
 mod schema;
 mod session;
+mod sheet;
 mod signals;
 mod table;
 mod times;

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod cancel;
+mod dead;
 mod demo;
 mod dev;
 mod kernels;
@@ -46,6 +47,7 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Cancel(args) => cancel::run(global, args).await,
         Command::Queues(args) => queues::run(global, args).await,
         Command::Queue(args) => queue::run(global, args).await,
+        Command::Dead(args) => dead::run(global, args).await,
         Command::Kernels(args) => kernels::run(global, args).await,
         Command::Workers(args) => workers::run(global, args).await,
         Command::Map(_) | Command::Demo(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),

@@ -2,24 +2,30 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
 
 use gristmill::shared::BatchId;
 use gristmill::shared::duration::{FOREVER, from_now};
 use gristmill::{Client, Results as Collected};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::args::{Global, Results};
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::record::{Answer, write_bare, write_record};
 use crate::{say, session};
+
+/// How often somebody who watches is told anew how many tasks there are.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
     let client = session::connect(global).await?;
     let stream = if args.wait { client.results(args.batch) } else { client.results_present(args.batch) };
     let mut printer = Printer::new(args.batch, args.records, args.wait);
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
-    let ended = timeout_at(deadline, print_all(stream, &mut printer)).await;
+    let ended = timeout_at(deadline, print_all(&client, stream, &mut printer)).await;
     printer.flush()?;
+    printer.progress.end();
     match ended {
         Ok(ended) => ended?,
         Err(_) => {
@@ -37,12 +43,29 @@ pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
     Ok(())
 }
 
-async fn print_all(mut stream: Collected, printer: &mut Printer) -> Result<(), Exit> {
-    while let Some(item) = stream.next().await {
-        let (index, result) = item?;
-        printer.take(index, result.map_or_else(|error| Answer::Error(error.into()), Answer::Value))?;
+async fn print_all(client: &Client, mut stream: Collected, printer: &mut Printer) -> Result<(), Exit> {
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            item = stream.next() => match item.transpose()? {
+                Some((index, result)) => {
+                    printer.take(index, result.map_or_else(|error| Answer::Error(error.into()), Answer::Value))?;
+                }
+                None => return printer.rest(),
+            },
+            _ = looks.tick(), if printer.progress.is_seen() => show_total(client, printer).await?,
+        }
     }
-    printer.rest()
+}
+
+/// An open batch may still grow; how many tasks it will have is not known before it is sealed.
+async fn show_total(client: &Client, printer: &Printer) -> Result<(), Exit> {
+    if let Some(total) = client.batch(printer.batch).await?.and_then(|record| record.total) {
+        printer.progress.set_total(total);
+    }
+    Ok(())
 }
 
 async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), Exit> {
@@ -69,11 +92,13 @@ struct Printer {
     line: Vec<u8>,
     printed: u64,
     failed: u64,
+    progress: Progress,
 }
 
 impl Printer {
     fn new(batch: BatchId, records: bool, waits: bool) -> Self {
-        Self { batch, records, waits, next: 0, early: BTreeMap::new(), line: Vec::new(), printed: 0, failed: 0 }
+        let (early, line, progress) = (BTreeMap::new(), Vec::new(), Progress::counting("results"));
+        Self { batch, records, waits, next: 0, early, line, printed: 0, failed: 0, progress }
     }
 
     fn take(&mut self, index: u64, answer: Answer) -> Result<(), Exit> {
@@ -81,6 +106,7 @@ impl Printer {
             return self.print(index, &answer);
         }
         self.early.insert(index, answer);
+        self.progress.set(self.printed + self.early.len() as u64);
         while let Some(answer) = self.early.remove(&self.next) {
             self.print(self.next, &answer)?;
             self.next += 1;
@@ -108,10 +134,11 @@ impl Printer {
     }
 
     fn flush(&mut self) -> Result<(), Exit> {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&self.line)?;
-        out.flush()?;
-        self.line.clear();
+        if !self.line.is_empty() {
+            let mut out = std::io::stdout().lock();
+            self.progress.aside(|| out.write_all(&self.line).and_then(|()| out.flush()))?;
+            self.line.clear();
+        }
         Ok(())
     }
 }

@@ -1,18 +1,25 @@
 //! `gristmill submit`.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
-use gristmill::SubmitOptions;
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
+use gristmill::{Client, ClientError, Handle, SubmitOptions, TaskError, TaskId};
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Global, Submit, SubmitArgs};
+use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::{json, kernel_check, say, session};
 
 /// What a kernel without parameters is sent: MessagePack's nil.
 const NO_ARGS: [u8; 1] = [0xc0];
 /// Base64 makes bytes longer by a third; more than this cannot become an argument.
 const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
+
+/// How often somebody who watches is told anew what the task does: workers tell it every few seconds.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     let options = SubmitOptions { when_full: args.when_full.map(Into::into), ..options(&args.common)? };
@@ -28,8 +35,8 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
         return print(&handle.id().to_string());
     }
     let result = match args.timeout {
-        None => handle.result().await,
-        Some(limit) => tokio::time::timeout(limit, handle.result()).await.map_err(|_| {
+        None => wait(&client, &handle).await,
+        Some(limit) => tokio::time::timeout(limit, wait(&client, &handle)).await.map_err(|_| {
             let id = handle.id();
             Exit::new(
                 Exit::TIMEOUT,
@@ -40,6 +47,41 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     let text = json::from_msgpack(&result?)
         .map_err(|error| Exit::new(Exit::TASK, format!("the output of {} cannot be printed: {error}", handle.id())))?;
     print(&text)
+}
+
+/// Waits for the result; whoever watches is told what the task does.
+async fn wait(client: &Client, handle: &Handle<Vec<u8>>) -> Result<Vec<u8>, TaskError> {
+    let progress = Progress::telling("waiting");
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let result = handle.result();
+    tokio::pin!(result);
+    loop {
+        tokio::select! {
+            biased;
+            result = &mut result => return result,
+            // Should Redis not answer, that is for the wait itself to find out.
+            _ = looks.tick(), if progress.is_seen() => if let Ok(text) = what_it_does(client, handle.id()).await {
+                progress.tell(&text);
+            },
+        }
+    }
+}
+
+async fn what_it_does(client: &Client, task: TaskId) -> Result<String, ClientError> {
+    let id = task.to_string();
+    let workers = client.workers().await?;
+    for worker in &workers {
+        let lines = ConsumerLine::all(worker);
+        let Some(line) = lines.iter().find(|line| line.text("task") == Some(&id)) else { continue };
+        let host = worker.fields.get("host").map_or("some host", String::as_str);
+        let note = line.text("progress").map(|note| format!(": {note}")).unwrap_or_default();
+        return Ok(format!("running on {host}{note}"));
+    }
+    if workers.is_empty() {
+        return Ok("waiting, and no worker is there".to_owned());
+    }
+    Ok("waiting".to_owned())
 }
 
 /// The options that `submit` and `map` have in common.

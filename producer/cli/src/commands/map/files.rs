@@ -26,6 +26,12 @@ pub fn input(args: &Map) -> Result<Box<dyn Read + Send>, Exit> {
     Ok(Box::new(open(path)?))
 }
 
+/// The input once more, to count its lines; none if it is no file, and what is read of it is gone.
+pub fn countable(args: &Map) -> Option<File> {
+    let file = File::open(args.input.as_ref()?).ok()?;
+    file.metadata().is_ok_and(|metadata| metadata.is_file()).then_some(file)
+}
+
 /// Opens the output.
 pub fn output(args: &Map) -> Result<Box<dyn Write>, Exit> {
     let Some(path) = &args.output else { return Ok(Box::new(io::stdout())) };

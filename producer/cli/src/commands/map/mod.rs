@@ -2,18 +2,19 @@
 
 mod files;
 mod printer;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gristmill::shared::duration::{FOREVER, from_now};
-use gristmill::{MapHandle, SubmitOptions, TaskError, Unordered};
-use tokio::time::{Instant, sleep_until, timeout};
+use gristmill::{MapHandle, SubmitOptions, Summary, TaskError, Unordered};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::printer::Printer;
 use super::submit::options;
-use crate::args::{Global, Map};
+use crate::args::{Global, Map, SummaryForm};
 use crate::exit::Exit;
 use crate::input::{self, Findings};
 use crate::signals::Signals;
@@ -22,6 +23,7 @@ use crate::{kernel_check, say, session};
 /// After a bad line, tasks of the lines before it may still end by themselves for so long; those that have
 /// not started then are cancelled.
 const AFTER_BAD_LINE: Duration = Duration::from_secs(2);
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 /// How long cancelling, and the outcomes of what was cancelled, are waited for.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 
@@ -33,13 +35,18 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     kernel_check::check(&client, &args.kernel, args.common.force).await?;
     let printer = Printer::new(files::output(&args)?, &args);
     let (findings, portions) = input::start(input, args.keep_going);
+    if printer.progress().is_seen()
+        && let Some(file) = files::countable(&args)
+    {
+        findings.count_ahead(file);
+    }
     let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
     let lines = lines.flat_map(stream::iter);
     let handle = client.map_raw(&args.kernel, lines, &options).await?;
     let outcomes =
         if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
-    Run { outcomes, findings, printer, deadline }.run(signals).await
+    Run { outcomes, findings, printer, deadline, summary: args.summary }.run(signals).await
 }
 
 /// Results in either order.
@@ -69,6 +76,13 @@ impl Outcomes {
         }
     }
 
+    fn summary(&self) -> Summary {
+        match self {
+            Self::Ordered { handle, .. } => handle.summary(),
+            Self::Unordered(handle) => handle.summary(),
+        }
+    }
+
     async fn cancel(&self) -> Result<(), gristmill::ClientError> {
         match self {
             Self::Ordered { handle, .. } => handle.cancel().await,
@@ -89,6 +103,7 @@ struct Run {
     findings: Arc<Findings>,
     printer: Printer,
     deadline: Instant,
+    summary: Option<SummaryForm>,
 }
 
 /// Why the printing of results ended.
@@ -109,8 +124,28 @@ impl Run {
         }
     }
 
+    /// Shows how far it is, and says at the end what came of it.
+    fn show_progress(&self) {
+        let progress = self.printer.progress();
+        if progress.is_seen() {
+            progress.set(self.printer.printed().max(self.outcomes.summary().ended()));
+            if let Some(lines) = self.findings.lines() {
+                progress.set_total(lines);
+            }
+        }
+    }
+
+    fn end_with_summary(&self) {
+        self.printer.progress().end();
+        if let Some(form) = self.summary {
+            summary::say(&self.outcomes.summary(), form);
+        }
+    }
+
     /// Prints results as they come.
     async fn print_until(&mut self, deadline: Instant, signals: &mut Signals) -> Result<End, Exit> {
+        let mut ticks = interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let outcome = match self.outcomes.next().now_or_never() {
                 Some(outcome) => outcome,
@@ -122,6 +157,10 @@ impl Run {
                         code = signals.next() => return Ok(End::Signal(code)),
                         () = sleep_until(deadline) => return Ok(End::Timeout),
                         () = self.findings.stopped.notified() => return Ok(End::BadLine),
+                        _ = ticks.tick(), if self.printer.progress().is_seen() => {
+                            self.show_progress();
+                            continue;
+                        }
                         outcome = self.outcomes.next() => outcome,
                     }
                 }
@@ -139,6 +178,7 @@ impl Run {
 
     fn all(mut self) -> Result<(), Exit> {
         self.printer.finish(&self.findings)?;
+        self.end_with_summary();
         if let Some(bad) = self.findings.stopped_at() {
             return Err(Exit::usage(format!("line {}: {}; nothing after it was submitted", bad.number, bad.message)));
         }
@@ -160,7 +200,9 @@ impl Run {
                 self.cancel().await?;
                 let patience = Instant::now() + AFTER_CANCEL;
                 let batch = self.outcomes.batch();
-                match self.print_until(patience, signals).await? {
+                let ended = self.print_until(patience, signals).await?;
+                self.printer.progress().end();
+                match ended {
                     End::Signal(code) => return self.interrupted(code).await,
                     End::Timeout => say!(
                         "gristmill: cancelled what had not started of the batch {batch}; what runs goes on, see \
@@ -178,6 +220,7 @@ impl Run {
 
     async fn timeout(mut self) -> Result<(), Exit> {
         self.printer.flush()?;
+        self.end_with_summary();
         let (batch, done) = (self.outcomes.batch(), self.printer.printed());
         // Redis may be what does not answer in time.
         let left = timeout(AFTER_CANCEL, self.outcomes.leave()).await;
@@ -193,6 +236,7 @@ impl Run {
 
     async fn interrupted(mut self, code: u8) -> Result<(), Exit> {
         self.printer.flush()?;
+        self.end_with_summary();
         let (batch, done) = (self.outcomes.batch(), self.printer.printed());
         match self.cancel().await {
             Ok(()) => {

@@ -1,18 +1,17 @@
 //! Prints one line per line of input.
 
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::io::Write;
 
 use gristmill::{BatchId, TaskError};
 
 use crate::args::Map;
 use crate::exit::Exit;
 use crate::input::{BadLine, Findings};
+use crate::progress::Progress;
 use crate::record::{Answer, Failed, write_bare, write_record_of};
 
 /// What is gathered before it is written.
 const BUFFER: usize = 64 * 1024;
-const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 pub struct Printer {
     out: Box<dyn Write>,
@@ -23,14 +22,11 @@ pub struct Printer {
     printed: u64,
     failed: u64,
     first_failure: Option<String>,
-    /// When progress was shown last; none if nobody would see it.
-    progress: Option<Instant>,
+    progress: Progress,
 }
 
 impl Printer {
     pub fn new(out: Box<dyn Write>, args: &Map) -> Self {
-        // Results on the same terminal are progress enough.
-        let seen = std::io::stderr().is_terminal() && (args.output.is_some() || !std::io::stdout().is_terminal());
         Self {
             out,
             records: args.records || args.unordered,
@@ -39,7 +35,7 @@ impl Printer {
             printed: 0,
             failed: 0,
             first_failure: None,
-            progress: seen.then(Instant::now),
+            progress: Progress::counting("results"),
         }
     }
 
@@ -65,10 +61,13 @@ impl Printer {
     pub fn finish(&mut self, findings: &Findings) -> Result<(), Exit> {
         self.bad_lines(findings, u64::MAX)?;
         self.flush()?;
-        if self.progress.is_some() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
+        self.progress.end();
         Ok(())
+    }
+
+    /// What people see meanwhile.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// One line about what failed, if anything did.
@@ -79,10 +78,10 @@ impl Printer {
 
     pub fn flush(&mut self) -> Result<(), Exit> {
         if !self.buffer.is_empty() {
-            self.out.write_all(&self.buffer)?;
+            let (out, buffer) = (&mut self.out, &self.buffer);
+            self.progress.aside(|| out.write_all(buffer).and_then(|()| out.flush()))?;
             self.buffer.clear();
         }
-        self.out.flush()?;
         Ok(())
     }
 
@@ -105,14 +104,6 @@ impl Printer {
             write_bare(&mut self.buffer, answer);
         }
         self.printed += 1;
-        self.show_progress();
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
-    }
-
-    fn show_progress(&mut self) {
-        if self.progress.is_some_and(|shown| shown.elapsed() >= PROGRESS_EVERY) {
-            self.progress = Some(Instant::now());
-            let _ = write!(std::io::stderr(), "\r{} results", self.printed);
-        }
     }
 }
