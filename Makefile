@@ -1,15 +1,22 @@
 .DEFAULT_GOAL := help
-.PHONY: help test lint bench-recovery
+.PHONY: help demo test lint bench-recovery
+# rustup may have installed cargo for later shells only.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/'
+
+demo: ## what Gristmill does, shown on a private Redis and a worker, each result checked (ARGS: its options)
+	@.ci/tools demo
+	@cargo build --release --locked -p gristmill-cli -p gristmill-worker
+	@"$${CARGO_TARGET_DIR:-target}/release/gristmill" demo $(ARGS)
 
 test: ## everything that must hold: format, lints, licences, build, docs, tests (installs what is missing)
 	@.ci/tools
 	@.ci/steps
 
 lint: ## what needs no Redis: format, lints, licences
-	@.ci/tools
+	@.ci/tools lint
 	@.ci/steps fmt clippy deny
 
 bench-recovery: ## how soon work goes on when something has died (release build, about five minutes)

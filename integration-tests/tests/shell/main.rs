@@ -16,6 +16,7 @@ mod other_languages;
 mod passwords;
 mod refusals;
 mod rig;
+mod set_up;
 mod signals;
 mod stdout;
 mod timeouts;
