@@ -9,7 +9,9 @@ use std::time::Duration;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Ready,
-    /// Not yet: it is loading its data, or does not listen.
+    /// Not yet: it is loading its data.
+    Loading,
+    /// Not yet: it does not listen.
     NotYet(String),
     /// It refuses us, and will go on doing so.
     Refused(String),
@@ -18,7 +20,7 @@ pub(crate) enum Answer {
 pub(crate) fn ping(socket: &Path, password: Option<&str>) -> Answer {
     match ask(socket, password) {
         Ok(reply) if reply == "+PONG" => Answer::Ready,
-        Ok(reply) if reply.starts_with("-LOADING") => Answer::NotYet(reply),
+        Ok(reply) if reply.starts_with("-LOADING") => Answer::Loading,
         Ok(reply) => Answer::Refused(reply),
         Err(error) => Answer::NotYet(error.to_string()),
     }

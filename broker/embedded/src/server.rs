@@ -11,7 +11,7 @@ use crate::probe::{self, Answer};
 use crate::process::{self, State};
 use crate::{EmbeddedError, EmbeddedOptions, find_server, leftover};
 
-/// How long a server may take to answer; one with data to load needs a while.
+/// How long a server may take to listen. One that loads its data says so, and takes as long as that takes.
 const START_WITHIN: Duration = Duration::from_secs(30);
 /// Between two questions whether something has happened.
 const TICK: Duration = Duration::from_millis(1);
@@ -193,6 +193,7 @@ impl EmbeddedRedis {
             match answer {
                 Answer::Ready => return Ok(()),
                 Answer::Refused(said) => return Err(EmbeddedError::Exited { said }),
+                Answer::Loading => thread::sleep(TICK),
                 Answer::NotYet(said) if Instant::now() > deadline => {
                     return Err(EmbeddedError::Silent { within: START_WITHIN, said });
                 }

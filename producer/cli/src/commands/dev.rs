@@ -19,7 +19,10 @@ const LOOK: Duration = Duration::from_millis(100);
 pub async fn run(global: &Global, args: Dev, signals: &mut Signals) -> Result<(), Exit> {
     refuse_redis()?;
     let program = find_worker(args.worker.as_deref())?;
-    let mut private = Private::start(&global.namespace, args.persist.as_deref())?;
+    let mut private = tokio::select! {
+        started = start(global, &args) => started?,
+        code = signals.next() => return Err(Exit::silent(code)),
+    };
     let queues = args.queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
     let options = WorkerOptions { consumers: args.consumers, queues: Some(queues), grace: GRACE, log: Log::Stderr };
     let mut worker = private.worker(&program, &options)?;
@@ -30,6 +33,13 @@ pub async fn run(global: &Global, args: Dev, signals: &mut Signals) -> Result<()
     let code = ended?;
     stop(&mut private, &mut worker, signals).await;
     Err(Exit::silent(code))
+}
+
+/// On a thread of its own: Redis may have a lot of data to load.
+async fn start(global: &Global, args: &Dev) -> Result<Private, Exit> {
+    let (namespace, persist) = (global.namespace.clone(), args.persist.clone());
+    let started = tokio::task::spawn_blocking(move || Private::start(&namespace, persist.as_deref())).await;
+    started.map_err(|error| Exit::new(Exit::BUG, format!("cannot start Redis: {error}")))?
 }
 
 /// A Redis that was named on the command line would not be used.
