@@ -51,6 +51,18 @@ impl Broker {
         Ok(Some(bytes).filter(|bytes| bytes.len() as u64 == blob.bytes))
     }
 
+    /// Whether all parts of a blob are there.
+    pub async fn has_blob<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        blob: &BlobRef,
+    ) -> Result<bool, BrokerError> {
+        let keys = self.blob_keys(batch, blob);
+        let there: usize = redis::cmd("EXISTS").arg(&keys).query_async(conn).await?;
+        Ok(there == keys.len())
+    }
+
     /// Deletes parts of blobs that nobody needs any more; those that are gone are skipped.
     pub async fn delete_blobs<C: ConnectionLike>(&self, conn: &mut C, keys: &[String]) -> Result<(), BrokerError> {
         let _: u64 = redis::cmd("UNLINK").arg(keys).query_async(conn).await?;

@@ -1,6 +1,7 @@
 //! Dead letters: tasks that ended badly, to be looked at, retried, or dropped.
 
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 
 use gristmill_broker::LetterRange;
 pub use gristmill_broker::Revived;
@@ -30,10 +31,10 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// Only of this batch.
     pub batch: Option<BatchId>,
-    /// Only what was buried then or later, epoch ms.
-    pub from_ms: Option<u64>,
-    /// Only what was buried then or before, epoch ms; none: before the walk began.
-    pub until_ms: Option<u64>,
+    /// Only what was buried longer ago.
+    pub older_than: Option<Duration>,
+    /// Only what was buried since.
+    pub newer_than: Option<Duration>,
     /// The latest first, instead of the oldest.
     pub latest_first: bool,
 }
@@ -90,6 +91,7 @@ impl DeadTask {
 pub struct DeadLetters {
     client: Client,
     filter: DeadFilter,
+    began_ms: u64,
     queues: VecDeque<QueueName>,
     range: LetterRange,
     /// Those of the ids listed last that stand at the edge of what is left of the range.
@@ -116,7 +118,10 @@ impl DeadLetters {
     }
 
     fn start(&mut self) {
-        let (from_ms, until_ms) = (self.filter.from_ms.unwrap_or(0), self.filter.until_ms.unwrap_or(u64::MAX));
+        // What is retried and dies again is not met again.
+        let ago = |age: Option<Duration>| self.began_ms.saturating_sub(age.unwrap_or_default().as_millis() as u64);
+        let from_ms = self.filter.newer_than.map_or(0, |age| ago(Some(age)));
+        let until_ms = ago(self.filter.older_than);
         self.range = LetterRange { from_ms, until_ms, latest_first: self.filter.latest_first };
         self.edge.clear();
     }
@@ -152,10 +157,7 @@ impl Client {
     /// Walks over the dead letters that fit.
     pub async fn dead_letters(&self, mut filter: DeadFilter) -> Result<DeadLetters, ClientError> {
         let broker = self.broker();
-        if filter.until_ms.is_none() {
-            // What is retried and dies again is not met again.
-            filter.until_ms = Some(call!(self, connection => broker.redis_time_ms(connection)));
-        }
+        let began_ms = call!(self, connection => broker.redis_time_ms(connection));
         if filter.queues.is_empty() {
             filter.queues = call!(self, connection => broker.queue_names(connection));
         }
@@ -163,6 +165,7 @@ impl Client {
             client: self.clone(),
             queues: filter.queues.iter().cloned().collect(),
             filter,
+            began_ms,
             range: LetterRange { from_ms: 0, until_ms: 0, latest_first: false },
             edge: HashSet::new(),
             listed: VecDeque::new(),
@@ -186,6 +189,13 @@ impl Client {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the argument of a dead letter is still there; none if it stands in the letter itself.
+    pub async fn dead_argument(&self, dead: &DeadTask) -> Result<Option<bool>, ClientError> {
+        let Some((message, Some(Body { blob: Some(blob), .. }))) = dead.message() else { return Ok(None) };
+        let broker = self.broker();
+        Ok(Some(call!(self, connection => broker.has_blob(connection, message.header.batch, &blob))))
     }
 
     /// Takes a dead letter back to its queue. Id and history stay; attempts, charges and expiry begin anew.

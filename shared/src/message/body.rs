@@ -9,7 +9,7 @@ use crate::defaults::{BLOB_BYTES_MAX, BLOB_PART_BYTES, MESSAGE_TASKS_MAX};
 use crate::history::EarlierEnd;
 
 /// The body of a message, version 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Body {
     /// The kernel's name.
     pub kernel: String,

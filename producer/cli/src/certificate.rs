@@ -1,0 +1,92 @@
+//! How a task ended, for people and programs: its failure, the death certificate, the ends before.
+
+use gristmill::shared::history::EarlierEnd;
+use gristmill::{Certificate, DeathCause};
+use nix::sys::signal::Signal;
+use serde_json::{Map, Value};
+
+use crate::table::object;
+use crate::times::rfc3339;
+
+/// All that a certificate holds. For people the cause is a sentence.
+pub fn certificate(certificate: &Certificate, for_people: bool) -> Map<String, Value> {
+    let cause = if for_people { sentence(certificate.cause) } else { word(certificate.cause) };
+    object([
+        ("cause", cause.into()),
+        ("summary", certificate.summary.as_str().into()),
+        ("signal", certificate.signal.into()),
+        ("signal_name", certificate.signal.and_then(signal_name).into()),
+        ("exit_code", certificate.exit_code.into()),
+        ("core_dumped", certificate.core_dumped.into()),
+        ("out_of_memory", certificate.out_of_memory.into()),
+        ("peak_rss_bytes", certificate.peak_rss_bytes.into()),
+        ("run_ms", certificate.run_ms.into()),
+        ("progress", certificate.progress.clone().into()),
+        ("item", certificate.item.into()),
+        ("consumer", certificate.consumer.as_str().into()),
+        ("host", certificate.host.clone().into()),
+    ])
+}
+
+/// The ends of a task before the last, oldest first.
+pub fn history(ends: &[EarlierEnd], for_people: bool) -> Value {
+    let end = |end: &EarlierEnd| {
+        Value::Object(object([
+            ("at", rfc3339(end.at_ms).into()),
+            ("reason", end.reason.as_str().into()),
+            ("message", end.message.as_str().into()),
+            ("attempt", end.attempt.into()),
+            ("certificate", end.certificate.as_ref().map(|found| certificate(found, for_people)).into()),
+        ]))
+    };
+    ends.iter().map(end).collect()
+}
+
+fn word(cause: DeathCause) -> &'static str {
+    match cause {
+        DeathCause::Crash => "crash",
+        DeathCause::Loss => "loss",
+        DeathCause::TimeLimit => "time_limit",
+        DeathCause::MemoryLimit => "memory_limit",
+        DeathCause::Ordered => "ordered",
+    }
+}
+
+fn sentence(cause: DeathCause) -> &'static str {
+    match cause {
+        DeathCause::Crash => "crash: its process died by itself",
+        DeathCause::Loss => "loss: its process or machine was taken away",
+        DeathCause::TimeLimit => "time limit: it ran longer than it may",
+        DeathCause::MemoryLimit => "memory limit: it held more memory than it may",
+        DeathCause::Ordered => "ordered: the worker ended it, and nobody is charged",
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    Signal::try_from(number).ok().map(Signal::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_apart() {
+        const ALL: [DeathCause; 5] =
+            [DeathCause::Crash, DeathCause::Loss, DeathCause::TimeLimit, DeathCause::MemoryLimit, DeathCause::Ordered];
+        let sentences: std::collections::BTreeSet<_> = ALL.map(sentence).into_iter().collect();
+        assert_eq!(sentences.len(), ALL.len());
+        for cause in ALL {
+            assert_eq!(serde_json::to_value(cause).unwrap(), word(cause), "programs read the word of the protocol");
+        }
+    }
+
+    #[test]
+    fn a_signal_has_its_name() {
+        let mut found = Certificate::unseen(DeathCause::Crash, "c", "killed by SIGSEGV");
+        found.signal = Some(11);
+        let fields = certificate(&found, false);
+        assert_eq!((&fields["signal"], &fields["signal_name"]), (&11.into(), &"SIGSEGV".into()));
+        assert_eq!(signal_name(999), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! One thing in all detail: a field per line for people, an array of one object for programs.
+
+use std::io::Write;
+use std::time::Duration;
+
+use gristmill::shared::size;
+use serde_json::{Map, Value};
+
+use crate::exit::{Exit, one_line};
+use crate::table::plain;
+use crate::times::short;
+
+/// Prints the fields in their order. What is empty is left out for people.
+pub fn print(fields: &Map<String, Value>, json: bool) -> Result<(), Exit> {
+    let mut out = std::io::stdout().lock();
+    if json {
+        serde_json::to_writer(&mut out, &[fields]).map_err(std::io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(text(fields).as_bytes())?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn text(fields: &Map<String, Value>) -> String {
+    let mut lines = Vec::new();
+    write(fields, 0, &mut lines);
+    lines.iter().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+fn write(fields: &Map<String, Value>, indent: usize, lines: &mut Vec<String>) {
+    let shown: Vec<_> = fields.iter().filter(|(_, value)| !is_empty(value)).collect();
+    let width = shown.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in shown {
+        let margin = " ".repeat(indent);
+        match value {
+            Value::Object(inner) => {
+                lines.push(format!("{margin}{name}"));
+                write(inner, indent + 2, lines);
+            }
+            Value::Array(items) if items.iter().all(Value::is_object) => {
+                for (n, item) in items.iter().filter_map(Value::as_object).enumerate() {
+                    lines.push(format!("{margin}{name} {}", n + 1));
+                    write(item, indent + 2, lines);
+                }
+            }
+            _ => lines.push(format!("{margin}{name:width$}  {}", cell(name, value))),
+        }
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(is_empty),
+        _ => false,
+    }
+}
+
+/// A number whose name tells its unit is written with it.
+fn cell(name: &str, value: &Value) -> String {
+    match (value, value.as_u64()) {
+        (Value::String(text), _) => plain(&one_line(text)),
+        (Value::Bool(flag), _) => if *flag { "yes" } else { "no" }.to_owned(),
+        (_, Some(number)) if name.ends_with("_bytes") => size::text(number),
+        (_, Some(number)) if name.ends_with("_ms") => short(Duration::from_millis(number)),
+        _ => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_belongs_together_is_indented() {
+        let Value::Object(fields) = json!({
+            "task": "b.1",
+            "message": "one\ntwo\u{1b}",
+            "worker": null,
+            "certificate": { "run_ms": 1500, "peak_rss_bytes": 2097152, "core_dumped": false },
+            "history": [{ "reason": "crashed" }, { "reason": "lost" }],
+            "empty": {},
+        }) else {
+            panic!("an object")
+        };
+        let mut lines: Vec<_> = text(&fields).lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!(
+            lines,
+            [
+                "  core_dumped     no",
+                "  peak_rss_bytes  2MiB",
+                "  reason  crashed",
+                "  reason  lost",
+                "  run_ms          1.5s",
+                "certificate",
+                "history 1",
+                "history 2",
+                "message      one two",
+                "task         b.1",
+            ]
+        );
+    }
+}
