@@ -96,6 +96,13 @@ impl Broker {
         Ok(redis::cmd("ZCARD").arg(self.keys.leases()).query_async(conn).await?)
     }
 
+    /// Changes with every cancel, as what a renewal answers.
+    pub async fn cancel_epoch<C: ConnectionLike>(&self, conn: &mut C) -> Result<u64, BrokerError> {
+        let epoch: Option<u64> =
+            redis::cmd("HGET").arg(self.keys.clock()).arg("cancel_epoch").query_async(conn).await?;
+        Ok(epoch.unwrap_or(0))
+    }
+
     fn lease_keys(&self, consumer: ConsumerId) -> [String; 4] {
         [self.keys.none(), self.keys.leases(), self.keys.consumer(consumer), self.keys.inflight(consumer)]
     }

@@ -69,6 +69,25 @@ async fn queued_and_running_tasks_can_be_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_task_learns_of_its_cancel_at_once() {
+    const TASKS: u32 = 4;
+    let redis = Redis::start();
+    let worker = WorkerOptions::new().debug().start(&redis);
+    let client = redis.client().await;
+    let mut waited = Duration::ZERO;
+    for _ in 0..TASKS {
+        let task = client.submit(sleep, 60.0).await.unwrap();
+        worker.log.wait_for(events::TASK_STARTED, |line| line.text("task") == task.id().to_string());
+        let began = Instant::now();
+        task.cancel().await.unwrap();
+        assert_eq!(task.result().await.as_ref().err().map(kind), Some(OutcomeKind::Cancelled));
+        waited += began.elapsed();
+    }
+    // The next renewal alone would take a second and a half on average.
+    assert!(waited < TASKS * Duration::from_millis(800), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hard_limit_ends_all_programs_of_a_task() {
     let redis = Redis::start();
     let _worker = WorkerOptions::new().test_kernels().start(&redis);

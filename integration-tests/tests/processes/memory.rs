@@ -1,13 +1,16 @@
 //! Memory limits: who takes too much ends, after exactly as many executions as it has attempts, and nobody else.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill::{Client, OutcomeKind, SubmitOptions, TaskError};
+use gristmill_integration_tests::cgroup::Cgroup;
 use gristmill_integration_tests::{Redis, WorkerOptions};
 use gristmill_kernels::square;
 use gristmill_kernels::test_kernels::overrun;
+use gristmill_shared::defaults::CRASHES_MAX;
 use gristmill_shared::{DeathCause, Failure, events};
+use nix::sys::signal::Signal;
 
 const RETRIES: u16 = 1;
 const MIB: u64 = 1 << 20;
@@ -24,7 +27,8 @@ async fn run(client: &Client, how: &str, trace: &Path, options: &SubmitOptions) 
     let task = client.submit_with(overrun, args, options).await.unwrap();
     let Err(TaskError::Ended(ended)) = task.result().await else { panic!("{how} must not succeed") };
     let executed = std::fs::read_to_string(trace).map_or(0, |lines| lines.lines().count());
-    let failure = Failure { message: ended.message, attempt: ended.attempt, certificate: ended.certificate.map(|boxed| *boxed) };
+    let failure =
+        Failure { message: ended.message, attempt: ended.attempt, certificate: ended.certificate.map(|boxed| *boxed) };
     (ended.kind, failure, executed)
 }
 
@@ -90,4 +94,34 @@ async fn what_declares_more_than_there_is_does_not_start() {
     }
     worker.drain();
     assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
+    // In this order: the group can only go after the worker.
+    let Some(group) = Cgroup::with_memory(192 * MIB) else {
+        return eprintln!("skipped: no cgroup with a memory limit can be made here");
+    };
+    let redis = Redis::start();
+    let worker = WorkerOptions::new().program(group.worker()).consumers(2).test_kernels();
+    let mut worker = worker.arg("--lease 600s").start(&redis);
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let others = client.map(square, 0..10_000).await.unwrap();
+    let began = Instant::now();
+    let (kind, failure, executed) = run(&client, "memory", folder.path(), &SubmitOptions::new()).await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert_eq!((kind, executed), (OutcomeKind::OutOfMemory, usize::from(CRASHES_MAX)), "{failure:?}");
+    let certificate = failure.certificate.expect("a process died");
+    assert_eq!(
+        (certificate.cause, certificate.signal),
+        (DeathCause::Crash, Some(Signal::SIGKILL as i32)),
+        "{certificate:?}"
+    );
+    assert!(certificate.out_of_memory, "{certificate:?}");
+    assert!(certificate.peak_rss_bytes.is_some_and(|bytes| bytes > 100 * MIB), "{certificate:?}");
+    let squares: Vec<i64> = others.collect().await.unwrap();
+    assert_eq!(squares, (0..10_000).map(|n| n * n).collect::<Vec<_>>());
+    worker.drain();
+    assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), usize::from(CRASHES_MAX), "only its own processes");
 }

@@ -25,13 +25,16 @@ async fn programs_end_with_their_consumer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn programs_in_the_group_end_with_the_supervisor() {
+async fn programs_end_with_the_supervisor() {
     let redis = Redis::start();
     let mut worker = WorkerOptions::new().program(env!("CARGO_BIN_EXE_odd-worker")).start(&redis);
     let client = redis.client().await;
-    let task = client.submit_dyn::<u32>("leave_program", &false, &SubmitOptions::new()).await.unwrap();
-    let program = Process::now(task.result().await.unwrap() as i32).expect("it runs for an hour");
+    let mut programs = Vec::new();
+    for own_session in [false, true] {
+        let task = client.submit_dyn::<u32>("leave_program", &own_session, &SubmitOptions::new()).await.unwrap();
+        programs.push(Process::now(task.result().await.unwrap() as i32).expect("it runs for an hour"));
+    }
     worker.signal(Signal::SIGKILL);
     worker.wait();
-    assert_gone(&[program]);
+    assert_gone(&programs);
 }

@@ -2,8 +2,9 @@
 //!
 //! One duty per file: [`reclaim`] takes back what dead consumers held, [`judge`] decides about suspects,
 //! [`tick`] is the heartbeat that finds what nobody reported, [`promote`] makes due messages ready,
-//! [`record`] publishes what this worker is and does, [`leave`] listens to the supervisor.
+//! [`cancels`] looks for cancels, [`record`] publishes what this worker is and does, [`leave`] listens to the supervisor.
 
+mod cancels;
 mod judge;
 mod leave;
 mod promote;
@@ -113,6 +114,7 @@ async fn work(agent: &Rc<Agent>, reports: std::os::fd::OwnedFd, acks: std::os::f
     }
     tokio::task::spawn_local(tick::beat(Rc::clone(agent)));
     tokio::task::spawn_local(promote::promote(Rc::clone(agent)));
+    tokio::task::spawn_local(cancels::look(Rc::clone(agent)));
     tokio::task::spawn_local(record::publish(Rc::clone(agent)));
     match reclaim::listen(agent, reports, acks).await {
         // The supervisor closed the pipe: the control pipe tells the rest.

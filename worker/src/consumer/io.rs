@@ -22,6 +22,7 @@ use super::wire::Wire;
 use super::{doorbell, drain, fetch, lease, panics, steps, watch};
 use crate::clock;
 use crate::config::WorkerConfig;
+use crate::memory;
 use crate::roles::{ConsumerStart, EXIT_BUG, EXIT_OK, EXIT_REDIS};
 use crate::slot::{Begin, Leaving, SlotRef, Slots};
 
@@ -52,6 +53,8 @@ pub struct Io {
     pub kernels: Kernels,
     /// The consumer's slot.
     pub slot: SlotRef,
+    /// All of the worker's shared memory.
+    pub slots: Slots,
     /// The consumer.
     pub consumer: ConsumerId,
     /// All operations.
@@ -84,6 +87,8 @@ pub struct Io {
     pub busy: Notify,
     /// The cancel epoch that was dealt with.
     pub cancel_epoch: Cell<u64>,
+    /// Tells the lease task that somebody cancelled something.
+    pub cancelled: Notify,
     /// Consumers that hold a lease.
     pub live: Cell<u32>,
     /// Redis's clock minus ours, ms.
@@ -131,6 +136,9 @@ impl Io {
     /// takes back.
     pub fn end_process(&self) -> ! {
         let own = Pid::this();
+        if self.orphaned.get() {
+            end_programs();
+        }
         if getpgrp() == own {
             // Failing that, the line below still ends the process itself.
             let _ = killpg(own, Signal::SIGKILL);
@@ -153,6 +161,14 @@ impl Io {
         self.slot.leave(Leaving::Recycle);
         std::thread::sleep(BEFORE_RECYCLING);
         self.end_process()
+    }
+}
+
+/// Kills what kernels have started, in whatever session: without a supervisor nobody else does.
+fn end_programs() {
+    // Those that one of them starts at this very moment are found by the second look.
+    for pid in (0..2).flat_map(|_| memory::descendants()) {
+        let _ = kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL);
     }
 }
 
@@ -185,6 +201,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         wire: Wire::new(Link::new(config.endpoint.clone(), timeouts), Some(slot.counters())),
         kernels,
         slot,
+        slots,
         consumer,
         handover,
         nudge,
@@ -199,6 +216,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         idle_set: Notify::new(),
         busy: Notify::new(),
         cancel_epoch: Cell::new(0),
+        cancelled: Notify::new(),
         live: Cell::new(config.consumers as u32),
         clock_ahead_ms: Cell::new(0),
         orphaned: Cell::new(false),

@@ -23,7 +23,8 @@ pub async fn keep(io: Rc<Io>) {
     let every = RENEWAL.min(io.config.lease * 3 / 10);
     let (mut touched, mut counted) = (Instant::now(), Instant::now());
     loop {
-        tokio::time::sleep(every).await;
+        // Either because it is time, or because the agent has seen a cancel.
+        let _ = tokio::time::timeout(every, io.cancelled.notified()).await;
         let renewed = round(&io, &mut touched, &mut counted).await;
         if let Err(error) = renewed {
             tracing::error!(consumer = %io.consumer, "the lease cannot be renewed: {error}");

@@ -25,6 +25,7 @@ const LONG: Duration = Duration::from_millis(100);
 /// Watches for as long as the process lives.
 pub async fn watch(io: Rc<Io>) {
     let mut stopping: Option<(u64, u32, Instant)> = None;
+    let mut cancel_epoch = io.slots.cancel_epoch();
     loop {
         if io.inflight.borrow().is_empty() && io.mode.get() == Mode::Working {
             if io.meter.is_over_max() {
@@ -32,6 +33,10 @@ pub async fn watch(io: Rc<Io>) {
                 continue;
             }
             io.busy.notified().await;
+        }
+        let epoch = io.slots.cancel_epoch();
+        if epoch != std::mem::replace(&mut cancel_epoch, epoch) && epoch != io.cancel_epoch.get() {
+            io.cancelled.notify_one();
         }
         let glance = io.handover.glance();
         let Some(running) = glance.running else {

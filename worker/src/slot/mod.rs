@@ -235,6 +235,11 @@ impl Slot {
         self.state.store(pack(TAG_RUNNING, what.position, what.item), Release);
     }
 
+    /// Whether a task runs.
+    pub fn is_busy(&self) -> bool {
+        self.state.load(Relaxed) != 0
+    }
+
     /// Marks the consumer as leaving; the first reason stays.
     pub fn leave(&self, reason: Leaving) {
         // Whether another reason was there first does not matter to anybody.

@@ -1,7 +1,7 @@
 //! The shared memory of a worker: one slot per consumer place, and what concerns them all.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::{Slot, SlotRef};
 
@@ -11,6 +11,7 @@ use super::{Slot, SlotRef};
 pub struct Board {
     redis_reached: AtomicBool,
     draining: AtomicBool,
+    cancel_epoch: AtomicU64,
 }
 
 /// The shared memory of one worker.
@@ -44,6 +45,21 @@ impl Slots {
     /// Whether the worker drains, for its record.
     pub fn draining(&self) -> bool {
         self.board.draining.load(Acquire)
+    }
+
+    /// Notes the number of cancels that the agent has found.
+    pub fn set_cancel_epoch(&self, epoch: u64) {
+        self.board.cancel_epoch.store(epoch, Relaxed);
+    }
+
+    /// The number of cancels that the agent found last; where it changes, a look at the marks may be worth it.
+    pub fn cancel_epoch(&self) -> u64 {
+        self.board.cancel_epoch.load(Relaxed)
+    }
+
+    /// Whether a task runs on any place.
+    pub fn any_busy(&self) -> bool {
+        self.slots.iter().any(Slot::is_busy)
     }
 
     /// Whether any process of this worker ever spoke with Redis.
