@@ -1,7 +1,13 @@
 //! One table of every default and every limit. Units stand in the names or in the type.
 
+mod table;
+
 use std::time::Duration;
 
+pub use table::Setting;
+use table::table;
+
+table! {
 /// The Redis that clients and workers use unless told otherwise.
 pub const REDIS_URL: &str = "redis://127.0.0.1:6379";
 /// The namespace, which is the hash tag of all keys.
@@ -115,3 +121,4 @@ pub const PROGRESS_BYTES_MAX: usize = 120;
 pub const INTEGER_MAX: u64 = 1 << 53;
 /// Most task indices that one batch can have cancelled one by one; beyond that, cancel the batch.
 pub const CANCELLED_TASKS_BYTES_MAX: usize = 64 * 1024;
+}

@@ -30,7 +30,12 @@ pub(super) struct Inventory {
 }
 
 impl Inventory {
-    pub(super) async fn read<C: ConnectionLike>(broker: &Broker, conn: &mut C) -> Result<Self, BrokerError> {
+    /// Stops once it has seen `most` keys.
+    pub(super) async fn read<C: ConnectionLike>(
+        broker: &Broker,
+        conn: &mut C,
+        most: usize,
+    ) -> Result<Self, BrokerError> {
         let pattern = format!("{}*", broker.keys().prefix());
         let (mut inventory, mut seen, mut cursor) = (Self::default(), HashSet::new(), 0_u64);
         loop {
@@ -41,7 +46,7 @@ impl Inventory {
             let fresh: Vec<_> = page.into_iter().filter(|key| seen.insert(key.clone())).collect();
             inventory.add(broker, conn, fresh).await?;
             cursor = next;
-            if cursor == 0 {
+            if cursor == 0 || seen.len() >= most {
                 return Ok(inventory);
             }
         }

@@ -121,12 +121,22 @@ impl Fsck {
         Ok(report)
     }
 
+    /// A light look at up to `keys` keys: how many there were, and how many of them are not ours or of another type.
+    pub async fn glance<C: ConnectionLike>(
+        broker: &Broker,
+        conn: &mut C,
+        keys: usize,
+    ) -> Result<(usize, usize), BrokerError> {
+        let seen = Inventory::read(broker, conn, keys).await?;
+        Ok((seen.len(), seen.unknown.len() + seen.wrong.len()))
+    }
+
     async fn look<C: ConnectionLike>(&mut self, conn: &mut C) -> Result<Report, BrokerError> {
         let now_ms = match self.now_ms {
             Some(now_ms) => now_ms,
             None => self.broker.redis_time_ms(conn).await?,
         };
-        let inventory = Inventory::read(&self.broker, conn).await?;
+        let inventory = Inventory::read(&self.broker, conn, usize::MAX).await?;
         let mut look = Look { broker: &self.broker, conn, inventory, now_ms, report: Report::default() };
         owners::check_names(&mut look);
         if !look.inventory.wrong.is_empty() {

@@ -1,11 +1,13 @@
 //! What can stand on the command line.
 
+mod checking;
 mod dead;
 mod demo;
 mod looking;
 mod queues;
 mod submitting;
 
+pub use checking::{Doctor, Fsck};
 pub use dead::{Dead, DeadAct, DeadCommand, DeadList, DeadShow, Letter, Target};
 pub use demo::Demo;
 pub use looking::{Kernels, Workers};
@@ -73,6 +75,10 @@ pub enum Command {
     Kernels(Kernels),
     /// List the workers
     Workers(Workers),
+    /// Check the set-up: Redis and its configuration, clocks, workers
+    Doctor(Doctor),
+    /// Check every key: each task in one state, counters, leftovers; and repair
+    Fsck(Fsck),
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,8 @@ mod cancel;
 mod dead;
 mod demo;
 mod dev;
+mod doctor;
+mod fsck;
 mod kernels;
 mod map;
 mod queue;
@@ -50,6 +52,8 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Dead(args) => dead::run(global, args).await,
         Command::Kernels(args) => kernels::run(global, args).await,
         Command::Workers(args) => workers::run(global, args).await,
+        Command::Doctor(args) => doctor::run(global, args).await,
+        Command::Fsck(args) => fsck::run(global, args).await,
         Command::Map(_) | Command::Demo(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
     }
 }

@@ -1,0 +1,150 @@
+//! `gristmill fsck`.
+
+use gristmill_broker::fsck::{Finding, Flaw, Fsck, RepairLock, Repaired, Report};
+use redis::aio::MultiplexedConnection;
+
+use crate::args::{Fsck as Args, Global};
+use crate::confirm::confirm;
+use crate::exit::Exit;
+use crate::say;
+use crate::session::{self, refused};
+use crate::table::{Table, object};
+
+/// One repair may bring another fault to light, or be due once more because the system moved.
+const ROUNDS: usize = 8;
+
+/// A fault, and what became of it.
+struct Case {
+    finding: Finding,
+    repaired: Option<Repaired>,
+}
+
+pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
+    let (mut link, broker) = session::direct(global).await?;
+    let conn = link.connection().await.map_err(gristmill::ClientError::from)?;
+    let mut fsck = Fsck::new(&broker);
+    let report = fsck.check(conn).await.map_err(refused)?;
+    let repairable = report.findings.iter().filter(|finding| finding.can_be_repaired()).count();
+    if !args.repair || repairable == 0 {
+        let left = report.findings.len();
+        let cases: Vec<_> = report.findings.iter().map(|finding| case(finding.clone())).collect();
+        print(&cases, args.json)?;
+        tell(&report, repairable);
+        return if left == 0 { Ok(()) } else { Err(Exit::silent(Exit::TASK)) };
+    }
+    let faults = if repairable == 1 { "one fault".to_owned() } else { format!("{repairable} faults") };
+    if !confirm(&format!("Repair {faults} in the namespace {}?", global.namespace), args.yes).await? {
+        return Err(Exit::usage("nothing was changed"));
+    }
+    let Some(lock) = RepairLock::take(&broker, conn).await.map_err(refused)? else {
+        let key = broker.keys().fsck();
+        return Err(Exit::new(
+            Exit::TASK,
+            format!("another repair is at work, or ended within the last minute: {key}"),
+        ));
+    };
+    let mut cases = Vec::new();
+    let done = repair(&mut fsck, conn, &lock, report, &mut cases).await;
+    lock.give_back(conn).await.map_err(refused)?;
+    let left = done?;
+    print(&cases, args.json)?;
+    let repaired = cases.iter().filter(|case| case.repaired == Some(Repaired::Done)).count();
+    say!("{repaired} repaired, {} left", left.findings.len());
+    left.notes.iter().for_each(|note| say!("note: {note}"));
+    if left.findings.is_empty() { Ok(()) } else { Err(Exit::silent(Exit::TASK)) }
+}
+
+/// Repairs in rounds. Counters come last: other repairs change what they count.
+async fn repair(
+    fsck: &mut Fsck,
+    conn: &mut MultiplexedConnection,
+    lock: &RepairLock,
+    first: Report,
+    cases: &mut Vec<Case>,
+) -> Result<Report, Exit> {
+    let mut report = first;
+    for _ in 0..ROUNDS {
+        let is_counter = |finding: &Finding| finding.flaw == Flaw::QueueCounter;
+        let only_counters = report.findings.iter().all(|finding| is_counter(finding) || !finding.can_be_repaired());
+        let mut changed = false;
+        for finding in &report.findings {
+            if is_counter(finding) && !only_counters {
+                continue;
+            }
+            let repaired = fsck.repair(conn, lock, finding).await.map_err(refused)?;
+            changed |= matches!(repaired, Repaired::Done | Repaired::Gone);
+            note(cases, finding, repaired);
+        }
+        report = fsck.check(conn).await.map_err(refused)?;
+        if report.findings.is_empty() || !changed {
+            break;
+        }
+    }
+    for finding in &report.findings {
+        if !cases.iter().any(|case| is_of(case, finding)) {
+            cases.push(case(finding.clone()));
+        }
+    }
+    Ok(report)
+}
+
+fn case(finding: Finding) -> Case {
+    Case { finding, repaired: None }
+}
+
+fn is_of(case: &Case, finding: &Finding) -> bool {
+    let of = |finding: &Finding| (finding.flaw, finding.key.clone(), finding.at.clone());
+    of(&case.finding) == of(finding)
+}
+
+/// One line per fault, however often it had to be repaired.
+fn note(cases: &mut Vec<Case>, finding: &Finding, repaired: Repaired) {
+    match cases.iter_mut().find(|case| is_of(case, finding)) {
+        Some(case) => case.repaired = Some(repaired),
+        None => cases.push(Case { finding: finding.clone(), repaired: Some(repaired) }),
+    }
+}
+
+fn print(cases: &[Case], json: bool) -> Result<(), Exit> {
+    let mut columns =
+        vec![("WRONG", "flaw"), ("KEY", "key"), ("AT", "at"), ("EXPECTED", "expected"), ("FOUND", "found")];
+    columns.push(("REPAIR", "repair"));
+    if cases.iter().any(|case| case.repaired.is_some()) {
+        columns.push(("DONE", "repaired"));
+    }
+    let mut table = Table::new(&columns);
+    for case in cases {
+        let finding = &case.finding;
+        table.row(object([
+            ("flaw", finding.flaw.as_str().into()),
+            ("key", finding.key.clone().into()),
+            ("at", finding.at.clone().into()),
+            ("expected", finding.expected.clone().into()),
+            ("found", finding.found.clone().into()),
+            ("repair", finding.advice().into()),
+            ("can_be_repaired", finding.can_be_repaired().into()),
+            ("repaired", case.repaired.map(word).into()),
+        ]));
+    }
+    if cases.is_empty() && !json { Ok(()) } else { table.print(json, "") }
+}
+
+fn word(repaired: Repaired) -> &'static str {
+    match repaired {
+        Repaired::Done => "yes",
+        Repaired::Gone => "it was no longer wrong",
+        Repaired::Busy => "no: it moves too much, or is too large",
+        Repaired::Impossible => "no",
+    }
+}
+
+fn tell(report: &Report, repairable: usize) {
+    let Report { keys, queues, batches, tasks, .. } = report;
+    let seen = format!("{keys} keys, {queues} queues, {batches} batches, {tasks} tasks that have not ended");
+    match report.findings.len() {
+        0 => say!("{seen}: nothing is wrong"),
+        wrong if repairable == 0 => say!("{seen}: {wrong} wrong, none of it can be repaired safely"),
+        wrong => say!("{seen}: {wrong} wrong; `gristmill fsck --repair` repairs {repairable}"),
+    }
+    report.notes.iter().for_each(|note| say!("note: {note}"));
+}
