@@ -7,7 +7,6 @@ use gristmill_shared::{Namespace, QueueName, defaults};
 
 use crate::client::Client;
 use crate::error::ClientError;
-use crate::pool::pool;
 
 /// How long a call is repeated after a connection was lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -85,7 +84,6 @@ impl ClientBuilder {
         let endpoint = Endpoint::parse(&self.url)?;
         let namespace = Namespace::new(&*self.namespace)?;
         let queue = QueueName::new(&*self.queue)?;
-        let pool = pool(&endpoint, &self.timeouts)?;
-        Client::start(self, endpoint, namespace, queue, pool).await
+        Client::start(self, endpoint, namespace, queue).await
     }
 }

@@ -82,7 +82,7 @@ impl<'a> Attempts<'a> {
     pub async fn failed(&mut self, line: Pooled, error: BrokerError) -> Result<(), ClientError> {
         let manager = self.pool.manager();
         if error.is_timeout() {
-            manager.patience.missed(self.waits);
+            manager.patience.missed(self.waits, line.age);
         }
         if error.wants_new_connection() {
             manager.lost(&line);

@@ -12,7 +12,7 @@ use crate::builder::ClientBuilder;
 use crate::calls::{Attempts, call};
 use crate::error::ClientError;
 use crate::memory::MemoryGuard;
-use crate::pool::Pool;
+use crate::pool::{Pool, pool};
 
 /// Submits tasks, and collects, cancels and watches what was submitted.
 #[derive(Clone)]
@@ -53,11 +53,11 @@ impl Client {
         endpoint: Endpoint,
         namespace: Namespace,
         queue: QueueName,
-        pool: Pool,
     ) -> Result<Self, ClientError> {
         let broker = Broker::new(&namespace);
         let keys = broker.keys().clone();
         let hub = Hub::new(endpoint.clone(), settings.timeouts, keys.clone());
+        let pool = pool(&endpoint, &settings.timeouts, hub.answers())?;
         let link = Link::new(endpoint.clone(), settings.timeouts);
         let mut inner = Inner {
             endpoint,

@@ -1,5 +1,6 @@
 //! The connections of one client: a few, whatever the number of callers.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ pub(crate) type Pooled = managed::Object<Manager>;
 #[derive(Debug)]
 pub(crate) struct Manager {
     pub(crate) endpoint: Endpoint,
-    pub(crate) patience: Patience,
+    /// Shared with the other connections of the client.
+    pub(crate) patience: Arc<Patience>,
     timeouts: Timeouts,
     /// Counts losses: where one connection was lost, those that are as old are likely to be lost, too, and each
     /// would cost somebody the time to find out.
@@ -33,6 +35,8 @@ pub(crate) struct Line {
     pub(crate) connection: MultiplexedConnection,
     /// Losses when it was made.
     losses: u64,
+    /// How old it is, as the patience counts.
+    pub(crate) age: u64,
 }
 
 impl Manager {
@@ -48,12 +52,12 @@ impl managed::Manager for Manager {
     type Error = ConnectionError;
 
     async fn create(&self) -> Result<Line, ConnectionError> {
-        let losses = self.losses.load(Relaxed);
-        Ok(Line { connection: connect(&self.endpoint, &self.timeouts).await?, losses })
+        let (losses, age) = (self.losses.load(Relaxed), self.patience.age());
+        Ok(Line { connection: connect(&self.endpoint, &self.timeouts).await?, losses, age })
     }
 
     async fn recycle(&self, line: &mut Line, metrics: &Metrics) -> RecycleResult<ConnectionError> {
-        if line.losses != self.losses.load(Relaxed) {
+        if line.losses != self.losses.load(Relaxed) || self.patience.doubts(line.age) {
             return Err(RecycleError::message("a connection of its age was lost"));
         }
         if metrics.last_used() < FRESH {
@@ -69,7 +73,7 @@ impl managed::Manager for Manager {
             Err(error) => {
                 self.lost(line);
                 if error.is_timeout() {
-                    self.patience.missed(waits);
+                    self.patience.missed(waits, line.age);
                 }
                 Err(ConnectionError::of(&self.endpoint, &error).into())
             }
@@ -78,10 +82,10 @@ impl managed::Manager for Manager {
 }
 
 /// A pool, which connects when it is first used.
-pub(crate) fn pool(endpoint: &Endpoint, timeouts: &Timeouts) -> Result<Pool, ClientError> {
+pub(crate) fn pool(endpoint: &Endpoint, timeouts: &Timeouts, patience: Arc<Patience>) -> Result<Pool, ClientError> {
     let manager = Manager {
         endpoint: endpoint.clone(),
-        patience: Patience::new(timeouts.response),
+        patience,
         timeouts: *timeouts,
         losses: AtomicU64::new(0),
     };

@@ -53,6 +53,11 @@ impl Link {
         Ok(self.connection.insert(connection))
     }
 
+    /// Whether it holds a connection, which may be broken.
+    pub fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// Forgets a connection that is of no use any more. An answer that is still under way is lost,
     /// never mistaken for that of a later call.
     pub fn drop_connection(&mut self) {

@@ -1,6 +1,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use crate::defaults::RESPONSE_FIRST;
 
 /// An answer may take this many times as long as the last one did.
@@ -11,16 +13,22 @@ const ROOM: u32 = 4;
 /// A connection can die without a word: nothing comes any more, and nothing says so. Waiting briefly finds that
 /// soon; but a Redis or a network that is slow would then never be heard. So it begins with 2 s, doubles with
 /// each answer that does not come, up to the response timeout, and shrinks again when answers come soon.
+///
+/// Connections to one Redis share one patience: where one has died silently the others are likely to have died,
+/// too, and each would take its time to be found out.
 #[derive(Debug)]
 pub struct Patience {
     ms: AtomicU64,
     most: Duration,
+    /// Counts connections that died silently, those of one age as one.
+    silences: watch::Sender<u64>,
 }
 
 impl Patience {
     /// Never more than `most`.
     pub fn new(most: Duration) -> Self {
-        Self { ms: AtomicU64::new(millis(RESPONSE_FIRST.min(most))), most }
+        let ms = AtomicU64::new(millis(RESPONSE_FIRST.min(most)));
+        Self { ms, most, silences: watch::Sender::new(0) }
     }
 
     /// How long to wait now.
@@ -39,11 +47,31 @@ impl Patience {
         self.ms.fetch_min(millis(enough), Relaxed);
     }
 
-    /// No answer came although we waited for so long. Of many calls that were waiting at the same time, each may
-    /// tell.
-    pub fn missed(&self, waited: Duration) {
+    /// No answer came although we waited for so long, on a connection of this age.
+    pub fn missed(&self, waited: Duration, age: u64) {
         let more = waited.saturating_mul(2).min(self.most);
         self.ms.fetch_max(millis(more), Relaxed);
+        self.silences.send_if_modified(|silences| {
+            let first = *silences == age;
+            *silences += u64::from(first);
+            first
+        });
+    }
+
+    /// The age of a connection that is made now.
+    pub fn age(&self) -> u64 {
+        *self.silences.borrow()
+    }
+
+    /// Whether a connection of the same age has died silently.
+    pub fn doubts(&self, age: u64) -> bool {
+        self.age() != age
+    }
+
+    /// Waits until that is so.
+    pub async fn until_doubts(&self, age: u64) {
+        // The sender lives as long as we do.
+        let _ = self.silences.subscribe().wait_for(|&silences| silences != age).await;
     }
 }
 
@@ -63,8 +91,8 @@ mod tests {
             waits.push(patience.now().as_secs());
             let waited = patience.now();
             // Two calls that wait at once count once.
-            patience.missed(waited);
-            patience.missed(waited);
+            patience.missed(waited, 0);
+            patience.missed(waited, 0);
         }
         assert_eq!(waits, [2, 4, 8, 10, 10]);
         patience.answered(Duration::from_secs(2));
@@ -79,8 +107,21 @@ mod tests {
     fn it_never_exceeds_its_limit() {
         let patience = Patience::new(Duration::from_secs(1));
         assert_eq!(patience.now(), Duration::from_secs(1));
-        patience.missed(Duration::from_secs(1));
+        patience.missed(Duration::from_secs(1), 0);
         assert_eq!(patience.now(), Duration::from_secs(1));
         assert_eq!(patience.most(), Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn one_silence_casts_doubt_on_all_connections_of_its_age_once() {
+        let patience = Patience::new(Duration::from_secs(10));
+        let (old, waits) = (patience.age(), patience.now());
+        assert!(!patience.doubts(old));
+        patience.missed(waits, old);
+        assert!(patience.doubts(old));
+        patience.until_doubts(old).await;
+        let new = patience.age();
+        patience.missed(waits, old);
+        assert!(!patience.doubts(new), "one that died with the first");
     }
 }

@@ -18,7 +18,7 @@ pub struct Collector {
 impl Collector {
     /// A collector that reads through `link` and is woken through `hub`.
     pub fn new(link: Link, keys: Keys, hub: Hub) -> Self {
-        Self { reader: Reader::new(link, keys, WORKER_REACH), hub }
+        Self { reader: Reader::new(link, hub.answers(), keys, WORKER_REACH), hub }
     }
 
     /// How long Redis may be out of reach before a call gives up (default: a minute).

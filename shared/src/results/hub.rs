@@ -1,9 +1,11 @@
 //! Who waits for which batch, on one subscription connection for all.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::hub_driver::Driver;
-use crate::connection::{ConnectionError, Endpoint, Timeouts};
+use crate::connection::{ConnectionError, Endpoint, Patience, Timeouts};
 use crate::ids::BatchId;
 use crate::keys::Keys;
 
@@ -36,6 +38,7 @@ pub(super) enum Command {
 pub struct Hub {
     commands: mpsc::UnboundedSender<Command>,
     endpoint: Endpoint,
+    answers: Arc<Patience>,
     keys: Keys,
 }
 
@@ -47,8 +50,14 @@ impl Hub {
     /// Outside of a tokio runtime.
     pub fn new(endpoint: Endpoint, timeouts: Timeouts, keys: Keys) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(Driver::new(endpoint.clone(), timeouts, receiver).run());
-        Self { commands, endpoint, keys }
+        let answers = Arc::new(Patience::new(timeouts.response));
+        tokio::spawn(Driver::new(endpoint.clone(), timeouts, Arc::clone(&answers), receiver).run());
+        Self { commands, endpoint, answers, keys }
+    }
+
+    /// How long its answers may take: to be shared by all connections of a client.
+    pub fn answers(&self) -> Arc<Patience> {
+        Arc::clone(&self.answers)
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -25,7 +26,9 @@ pub(super) struct Driver {
     endpoint: Endpoint,
     timeouts: Timeouts,
     /// How long an answer may take.
-    answers: Patience,
+    answers: Arc<Patience>,
+    /// How old the connection is, as the patience counts.
+    age: u64,
     commands: mpsc::UnboundedReceiver<Command>,
     channels: HashMap<String, Channel>,
     /// Whose subscription Redis has not confirmed yet.
@@ -56,10 +59,14 @@ enum End {
 }
 
 impl Driver {
-    pub(super) fn new(endpoint: Endpoint, timeouts: Timeouts, commands: mpsc::UnboundedReceiver<Command>) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        timeouts: Timeouts,
+        answers: Arc<Patience>,
+        commands: mpsc::UnboundedReceiver<Command>,
+    ) -> Self {
         let (channels, waiting, touched) = Default::default();
-        let answers = Patience::new(timeouts.response);
-        Self { endpoint, timeouts, answers, commands, channels, waiting, touched }
+        Self { endpoint, timeouts, answers, age: 0, commands, channels, waiting, touched }
     }
 
     pub(super) async fn run(mut self) {
@@ -128,6 +135,7 @@ impl Driver {
 
     /// A new connection, subscribed to all that is wanted; then everybody looks at what was missed.
     async fn open(&mut self) -> Result<Live, ConnectionError> {
+        self.age = self.answers.age();
         let client = client(&self.endpoint, &self.timeouts).await?;
         let pubsub = self.within(self.timeouts.connect, client.get_async_pubsub()).await?;
         let (sink, stream) = pubsub.split();
@@ -156,6 +164,7 @@ impl Driver {
                     commands.drain(..).for_each(|command| self.apply(command));
                     self.reconcile(&mut live).await
                 }
+                () = self.answers.until_doubts(self.age) => Err(ConnectionError::closed(&self.endpoint)),
                 _ = ping.tick() => {
                     if self.channels.is_empty() {
                         return End::Idle;
@@ -219,7 +228,7 @@ impl Driver {
         let answer = self.within(waits, answer).await;
         match &answer {
             Ok(_) => self.answers.answered(begun.elapsed()),
-            Err(_) if begun.elapsed() >= waits => self.answers.missed(waits),
+            Err(_) if begun.elapsed() >= waits => self.answers.missed(waits, self.age),
             Err(_) => {}
         }
         answer

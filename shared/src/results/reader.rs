@@ -1,5 +1,6 @@
 //! Reads that survive a lost connection.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,12 +28,13 @@ struct Shared {
     link: Link,
     /// Counts connections, so that whoever still holds the last one does not drop its successor.
     generation: u64,
+    /// How old the connection is, as the patience counts.
+    age: u64,
 }
 
 impl Reader {
-    pub(super) fn new(link: Link, keys: Keys, patience: Duration) -> Self {
-        let answers = Arc::new(Patience::new(link.timeouts().response));
-        Self { shared: Arc::new(Mutex::new(Shared { link, generation: 0 })), answers, keys, patience }
+    pub(super) fn new(link: Link, answers: Arc<Patience>, keys: Keys, patience: Duration) -> Self {
+        Self { shared: Arc::new(Mutex::new(Shared { link, generation: 0, age: 0 })), answers, keys, patience }
     }
 
     /// Asks, and asks again on a new connection for as long as the patience lasts.
@@ -56,13 +58,16 @@ impl Reader {
     }
 
     async fn attempt<T: FromRedisValue>(&self, question: &Pipeline, much: bool) -> Result<T, ResultsError> {
-        let (mut connection, generation) = self.connection().await?;
+        let (mut connection, generation, age) = self.connection().await?;
         let (begun, waits) = (Instant::now(), if much { self.answers.most() } else { self.answers.now() });
         connection.set_response_timeout(waits);
-        let answer = question.query_async(&mut connection).await;
+        let answer = tokio::select! {
+            answer = question.query_async(&mut connection) => answer,
+            () = self.answers.until_doubts(age) => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
+        };
         match &answer {
             Ok(_) if !much => self.answers.answered(begun.elapsed()),
-            Err(error) if error.is_timeout() => self.answers.missed(waits),
+            Err(error) if error.is_timeout() => self.answers.missed(waits, age),
             _ => {}
         }
         if let Err(error) = &answer
@@ -77,10 +82,15 @@ impl Reader {
         Ok(answer?)
     }
 
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), ResultsError> {
+    async fn connection(&self) -> Result<(MultiplexedConnection, u64, u64), ResultsError> {
         let mut shared = self.shared.lock().await;
+        if self.answers.doubts(shared.age) {
+            shared.link.drop_connection();
+            shared.generation += 1;
+            shared.age = self.answers.age();
+        }
         let connection = shared.link.connection().await?.clone();
-        Ok((connection, shared.generation))
+        Ok((connection, shared.generation, shared.age))
     }
 
     /// The bytes of a blob; none if a part of it is gone.

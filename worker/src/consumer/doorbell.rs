@@ -1,11 +1,11 @@
 //! Waits at the doorbells while the consumer is idle, on a connection of its own.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill_broker::BrokerError;
 use gristmill_shared::connection::{ConnectionError, Link, Patience, Timeouts};
-use gristmill_shared::defaults::{BLOCK_MARGIN, DOORBELL_BLOCK};
+use gristmill_shared::defaults::DOORBELL_BLOCK;
 
 use super::io::Io;
 
@@ -16,18 +16,21 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(1);
 /// Why a wait ended without an answer.
 #[derive(Debug, thiserror::Error)]
 enum Unheard {
+    #[error("another connection to Redis is dead")]
+    Doubtful,
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     #[error(transparent)]
     Broker(#[from] BrokerError),
 }
 
-/// Reports rings for as long as the process lives. A wait that has begun is never given up: its answer
-/// may be a ring, which nobody else would get.
+/// Reports rings for as long as the process lives. A wait that has begun is given up only with its connection:
+/// its answer may be a ring, which nobody else would get.
 pub async fn listen(io: Rc<Io>, timeouts: Timeouts) {
     let mut bell = Bell {
         link: Link::blocking(io.config.endpoint.clone(), timeouts, DOORBELL_BLOCK),
-        patience: Patience::new(BLOCK_MARGIN),
+        patience: io.wire.patience(),
+        age: 0,
         refused: false,
     };
     loop {
@@ -53,21 +56,29 @@ pub async fn listen(io: Rc<Io>, timeouts: Timeouts) {
 struct Bell {
     link: Link,
     /// What an answer may take beyond the time that the wait blocks.
-    patience: Patience,
+    patience: Rc<Patience>,
+    /// How old the connection is, as the patience counts.
+    age: u64,
     /// Redis refuses to let us wait, and this was told.
     refused: bool,
 }
 
 impl Bell {
     async fn wait(&mut self, io: &Io) -> Result<bool, Unheard> {
-        let (begun, margin) = (Instant::now(), self.patience.now());
+        let margin = self.patience.now();
+        if !self.link.is_connected() {
+            self.age = self.patience.age();
+        }
         let connection = self.link.connection().await?;
         connection.set_response_timeout(DOORBELL_BLOCK + margin);
-        let rang = io.broker.wait_doorbell(connection, &io.config.queues, DOORBELL_BLOCK).await;
-        match &rang {
-            Ok(_) => self.patience.answered(begun.elapsed().saturating_sub(DOORBELL_BLOCK)),
-            Err(error) if error.is_timeout() => self.patience.missed(margin),
-            Err(_) => {}
+        let rang = tokio::select! {
+            rang = io.broker.wait_doorbell(connection, &io.config.queues, DOORBELL_BLOCK) => rang,
+            () = self.patience.until_doubts(self.age) => return Err(Unheard::Doubtful),
+        };
+        if let Err(error) = &rang
+            && error.is_timeout()
+        {
+            self.patience.missed(margin, self.age);
         }
         Ok(rang?)
     }
@@ -75,7 +86,7 @@ impl Bell {
     /// Pauses before the next wait, on a new connection where the old one is of no use.
     async fn unheard(&mut self, io: &Io, why: &Unheard) {
         let (lost, later) = match why {
-            Unheard::Connection(_) => (true, true),
+            Unheard::Doubtful | Unheard::Connection(_) => (true, true),
             Unheard::Broker(error) => (error.wants_new_connection(), error.is_retryable()),
         };
         if lost {

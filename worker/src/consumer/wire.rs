@@ -1,6 +1,8 @@
 //! The connection for everything that does not block, shared by the tasks of one thread.
 
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,13 @@ use crate::slot::Counters;
 const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 const BACKOFF_LAST: Duration = Duration::from_millis(500);
 
+/// The connection, as one call uses it.
+struct Line {
+    connection: MultiplexedConnection,
+    breaks: u64,
+    age: u64,
+}
+
 /// How much a call carries, and so how long its answer may take on a narrow line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Load {
@@ -24,7 +33,9 @@ enum Load {
 /// A link that several tasks of one thread use at once.
 pub struct Wire {
     link: Mutex<Link>,
-    patience: Patience,
+    patience: Rc<Patience>,
+    /// How old the connection is, as the patience counts.
+    age: Cell<u64>,
     /// Counts broken connections, so that two tasks that see one break drop one connection.
     breaks: watch::Sender<u64>,
     counters: Option<&'static Counters>,
@@ -33,13 +44,18 @@ pub struct Wire {
 impl Wire {
     /// Uses `link`; a consumer counts its calls.
     pub fn new(link: Link, counters: Option<&'static Counters>) -> Self {
-        let patience = Patience::new(link.timeouts().response);
-        Self { link: Mutex::new(link), patience, breaks: watch::Sender::new(0), counters }
+        let patience = Rc::new(Patience::new(link.timeouts().response));
+        Self { link: Mutex::new(link), patience, age: Cell::new(0), breaks: watch::Sender::new(0), counters }
     }
 
     /// Connects for the first time, trying for as long as `within`.
     pub async fn reach(&self, within: Duration) -> Result<(), ConnectionError> {
         self.link.lock().await.reach(within).await.map(|_| ())
+    }
+
+    /// How long its answers may take: to be shared by the other connections of the process.
+    pub fn patience(&self) -> Rc<Patience> {
+        Rc::clone(&self.patience)
     }
 
     /// How often the connection broke.
@@ -81,12 +97,12 @@ impl Wire {
         let mut backoff = BACKOFF_FIRST;
         let mut full_since: Option<Instant> = None;
         loop {
-            if let Some((mut connection, breaks)) = self.connection().await {
+            if let Some(mut line) = self.line().await {
                 if let Some(counters) = self.counters {
                     counters.calls.fetch_add(1, Relaxed);
                 }
-                match self.attempt(load, breaks, &mut connection, &call).await {
-                    Err(error) if error.wants_new_connection() => self.broke(breaks, &error).await,
+                match self.attempt(load, &mut line, &call).await {
+                    Err(error) if error.wants_new_connection() => self.broke(line.breaks, &error).await,
                     Err(error @ BrokerError::OutOfMemory) => {
                         if full_since.is_none() {
                             tracing::warn!("{error}");
@@ -109,33 +125,38 @@ impl Wire {
     async fn attempt<T>(
         &self,
         load: Load,
-        breaks: u64,
-        connection: &mut MultiplexedConnection,
+        line: &mut Line,
         call: &impl AsyncFn(&mut MultiplexedConnection) -> Result<T, BrokerError>,
     ) -> Result<T, BrokerError> {
         let waits = match load {
             Load::Small => self.patience.now(),
             Load::Large => self.patience.most(),
         };
-        connection.set_response_timeout(waits);
+        line.connection.set_response_timeout(waits);
         let begun = Instant::now();
         let mut broken = self.breaks.subscribe();
         let answer = tokio::select! {
-            answer = call(connection) => answer,
-            _ = broken.wait_for(|&count| count != breaks) => Err(lost_meanwhile()),
+            answer = call(&mut line.connection) => answer,
+            _ = broken.wait_for(|&count| count != line.breaks) => Err(lost_meanwhile()),
+            () = self.patience.until_doubts(line.age) => Err(lost_meanwhile()),
         };
         match &answer {
             Ok(_) if load == Load::Small => self.patience.answered(begun.elapsed()),
-            Err(error) if error.is_timeout() => self.patience.missed(waits),
+            Err(error) if error.is_timeout() => self.patience.missed(waits, line.age),
             _ => {}
         }
         answer
     }
 
-    async fn connection(&self) -> Option<(MultiplexedConnection, u64)> {
+    async fn line(&self) -> Option<Line> {
         let mut link = self.link.lock().await;
+        if !link.is_connected() {
+            self.age.set(self.patience.age());
+        }
         match link.connection().await {
-            Ok(connection) => Some((connection.clone(), self.breaks())),
+            Ok(connection) => {
+                Some(Line { connection: connection.clone(), breaks: self.breaks(), age: self.age.get() })
+            }
             Err(error) => {
                 // A wrong password may be a password that is being changed: a worker that has worked stays.
                 link.lost(&error);
