@@ -1,9 +1,10 @@
-//! A batch that is exactly one message, where a client would choose chunks by its own measure.
+//! A batch in messages as large as can be, where a client would choose chunks by its own measure.
 
 use std::time::Duration;
 
 use gristmill_broker::{Broker, Enqueue, Enqueued};
 use gristmill_shared::connection::{self, Endpoint, Timeouts};
+use gristmill_shared::defaults::MESSAGE_TASKS_MAX;
 use gristmill_shared::message::BODY_VERSION;
 use gristmill_shared::serde_bytes::ByteBuf;
 use gristmill_shared::{BatchId, Body, Header, Lane, Message, Namespace, QueueName, TaskOptions, codec};
@@ -13,7 +14,7 @@ use crate::redis::Redis;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Enqueues all these tasks as one message of one sealed batch.
+/// Enqueues all these tasks as one sealed batch, in as few messages as can be.
 pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]) -> BatchId {
     let endpoint = Endpoint::parse(&redis.url()).expect("a valid URL");
     let mut connection = connection::connect(&endpoint, &Timeouts::default()).await.expect("the private Redis answers");
@@ -21,7 +22,12 @@ pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]
     let now_ms = broker.redis_time_ms(&mut connection).await.expect("the private Redis answers");
     let batch = BatchId::new();
     let queue = QueueName::new("default").expect("a valid name");
-    let message = message(batch, &queue, kernel, args, now_ms + DAY.as_millis() as u64);
+    let mut messages = Vec::new();
+    for (n, args) in args.chunks(MESSAGE_TASKS_MAX as usize).enumerate() {
+        let first = n as u64 * u64::from(MESSAGE_TASKS_MAX);
+        let message = message(batch, &queue, kernel, first, args, now_ms + DAY.as_millis() as u64);
+        messages.push(message.encode().expect("a small message"));
+    }
     let call = Enqueue {
         batch,
         seq: 0,
@@ -30,7 +36,7 @@ pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]
         kernel,
         queue: &queue,
         lane: Lane::Normal,
-        messages: &[message.encode().expect("a small message")],
+        messages: &messages,
         due_at_ms: None,
         result_ttl: DAY,
         result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
@@ -41,7 +47,14 @@ pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]
     batch
 }
 
-fn message<A: Serialize>(batch: BatchId, queue: &QueueName, kernel: &str, args: &[A], expires_at_ms: u64) -> Message {
+fn message<A: Serialize>(
+    batch: BatchId,
+    queue: &QueueName,
+    kernel: &str,
+    first: u64,
+    args: &[A],
+    expires_at_ms: u64,
+) -> Message {
     let header = Header {
         version: BODY_VERSION,
         flags: 0,
@@ -51,7 +64,7 @@ fn message<A: Serialize>(batch: BatchId, queue: &QueueName, kernel: &str, args: 
         losses: 0,
         expires_at_ms,
         batch,
-        first: 0,
+        first,
         count: args.len() as u32,
         blob_offset: 0,
         queue: queue.clone(),

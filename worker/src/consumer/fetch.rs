@@ -17,12 +17,17 @@ use super::io::Io;
 const FETCHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Hands over what is ready. Stops at a message whose arguments are not here yet: what is behind it
-/// waits, so that positions begin in order.
+/// waits, so that positions begin in order. Stops also at one that has crashed a process before, until all that
+/// ran before it is settled: what it costs this time, its neighbours have not to do again.
 pub fn hand_over(io: &Io) {
     let mut inflight = io.inflight.borrow_mut();
     let fetched: u64 = inflight.iter().filter(|held| held.handed_over).filter_map(blob).map(|blob| blob.bytes).sum();
     let busy = io.fetching.get().is_some();
+    let head = inflight.base();
     while let Some((position, held)) = inflight.next_to_hand_over() {
+        if held.message.header.crashes > 0 && position > head {
+            return;
+        }
         let Fate::Run { body, .. } = &held.fate else { return };
         if body.blob.is_some() {
             if !busy && (fetched == 0 || fetched < FETCHED_BYTES_MAX) {

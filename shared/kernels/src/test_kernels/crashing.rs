@@ -12,13 +12,13 @@ const MEMORY_MAX: usize = 8 << 30;
 const CHUNK: usize = 16 << 20;
 const FRAME: usize = 64 << 10;
 /// The ways there are, for the error.
-const WAYS: &str = "abort, segfault, exit, stack-overflow, allocate, close-fds, print or panic";
+const WAYS: &str = "abort, segfault, exit, exit-0, stack-overflow, allocate, close-fds, print or panic";
 
 /// Harms its own process, in the way that `how` names.
 ///
 /// - `abort`: SIGABRT
 /// - `segfault`: SIGSEGV
-/// - `exit`: the process exits with code 3
+/// - `exit`, `exit-0`: the process exits with code 3, or 0
 /// - `stack-overflow`: recursion without end
 /// - `allocate`: takes memory and writes to it, up to 8 GiB; an error if it gets there
 /// - `close-fds`: closes every file descriptor above 2, then returns
@@ -30,6 +30,7 @@ pub fn crash(how: String) -> Result<(), KernelError> {
         "abort" => process::abort(),
         "segfault" => segfault(),
         "exit" => process::exit(3),
+        "exit-0" => process::exit(0),
         "stack-overflow" => Err(survived(&how, recurse(0))),
         "allocate" => Err(survived(&how, allocate())),
         "close-fds" => close_descriptors(),
