@@ -1,12 +1,14 @@
 //! How a task ended, for people and programs: its failure, the death certificate, the ends before.
 
+use std::time::Duration;
+
 use gristmill::shared::history::EarlierEnd;
 use gristmill::{Certificate, DeathCause};
 use nix::sys::signal::Signal;
 use serde_json::{Map, Value};
 
 use crate::table::object;
-use crate::times::rfc3339;
+use crate::times::{rfc3339, short};
 
 /// All that a certificate holds. For people the cause is a sentence.
 pub fn certificate(certificate: &Certificate, for_people: bool) -> Map<String, Value> {
@@ -28,18 +30,31 @@ pub fn certificate(certificate: &Certificate, for_people: bool) -> Map<String, V
     ])
 }
 
-/// The ends of a task before the last, oldest first.
+/// The ends of a task before the last, oldest first. For people: a line each.
 pub fn history(ends: &[EarlierEnd], for_people: bool) -> Value {
     let end = |end: &EarlierEnd| {
+        if for_people {
+            return line(end).into();
+        }
         Value::Object(object([
-            ("at", rfc3339(end.at_ms).into()),
+            ("buried_at", rfc3339(end.at_ms).into()),
             ("reason", end.reason.as_str().into()),
             ("message", end.message.as_str().into()),
             ("attempt", end.attempt.into()),
-            ("certificate", end.certificate.as_ref().map(|found| certificate(found, for_people)).into()),
+            ("certificate", end.certificate.as_ref().map(|found| certificate(found, false)).into()),
         ]))
     };
     ends.iter().map(end).collect()
+}
+
+fn line(end: &EarlierEnd) -> String {
+    let mut line = format!("{} {} in attempt {}", rfc3339(end.at_ms), end.reason, end.attempt);
+    if let Some(found) = &end.certificate {
+        let run = found.run_ms.map(|ms| format!(" after {}", short(Duration::from_millis(ms))));
+        let host = found.host.as_ref().map(|host| format!(" on {host}"));
+        line += &[run, host].into_iter().flatten().collect::<String>();
+    }
+    if end.message.is_empty() { line } else { format!("{line}: {}", end.message) }
 }
 
 fn word(cause: DeathCause) -> &'static str {
@@ -79,6 +94,18 @@ mod tests {
         for cause in ALL {
             assert_eq!(serde_json::to_value(cause).unwrap(), word(cause), "programs read the word of the protocol");
         }
+    }
+
+    #[test]
+    fn an_earlier_end_is_one_line() {
+        let mut found = Certificate::unseen(DeathCause::Crash, "c", "killed by SIGSEGV");
+        (found.run_ms, found.host) = (Some(1_500), Some("mill".into()));
+        let (reason, message) = ("crashed".to_owned(), "killed by SIGSEGV".to_owned());
+        let mut end = EarlierEnd { at_ms: 0, reason, message, attempt: 2, certificate: Some(found) };
+        let text = "1970-01-01T00:00:00.000Z crashed in attempt 2 after 1.5s on mill: killed by SIGSEGV";
+        assert_eq!(history(std::slice::from_ref(&end), true)[0], text);
+        (end.certificate, end.message) = (None, String::new());
+        assert_eq!(history(&[end], true)[0], "1970-01-01T00:00:00.000Z crashed in attempt 2");
     }
 
     #[test]

@@ -39,11 +39,9 @@ fn write(fields: &Map<String, Value>, indent: usize, lines: &mut Vec<String>) {
                 lines.push(format!("{margin}{name}"));
                 write(inner, indent + 2, lines);
             }
-            Value::Array(items) if items.iter().all(Value::is_object) => {
-                for (n, item) in items.iter().filter_map(Value::as_object).enumerate() {
-                    lines.push(format!("{margin}{name} {}", n + 1));
-                    write(item, indent + 2, lines);
-                }
+            Value::Array(items) => {
+                lines.push(format!("{margin}{name}"));
+                lines.extend(items.iter().map(|item| format!("{margin}  {}", cell("", item))));
             }
             _ => lines.push(format!("{margin}{name:width$}  {}", cell(name, value))),
         }
@@ -83,7 +81,7 @@ mod tests {
             "message": "one\ntwo\u{1b}",
             "worker": null,
             "certificate": { "run_ms": 1500, "peak_rss_bytes": 2097152, "core_dumped": false },
-            "history": [{ "reason": "crashed" }, { "reason": "lost" }],
+            "history": ["it crashed", "it was lost"],
             "empty": {},
         }) else {
             panic!("an object")
@@ -94,13 +92,12 @@ mod tests {
             lines,
             [
                 "  core_dumped     no",
+                "  it crashed",
+                "  it was lost",
                 "  peak_rss_bytes  2MiB",
-                "  reason  crashed",
-                "  reason  lost",
                 "  run_ms          1.5s",
                 "certificate",
-                "history 1",
-                "history 2",
+                "history",
                 "message      one two",
                 "task         b.1",
             ]
