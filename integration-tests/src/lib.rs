@@ -4,14 +4,15 @@
 //! by pid, and a worker then looks that none of its processes is left.
 
 pub mod binaries;
-pub mod cgroup;
 pub mod chunk;
 pub mod cli;
 pub mod deployed;
 pub mod log;
 pub mod netns;
 pub mod pids;
+pub mod proxy;
 pub mod redis;
+pub mod sentinels;
 pub mod wait;
 pub mod worker;
 
@@ -20,6 +21,8 @@ pub use cli::{Cli, Output};
 pub use deployed::DeployedRedis;
 pub use log::{Line, Log};
 pub use netns::{Machine, Network};
+pub use proxy::FaultProxy;
 pub use redis::Redis;
+pub use sentinels::Sentinels;
 pub use wait::{DEADLINE, eventually};
 pub use worker::{WorkerOptions, WorkerProcess};

@@ -24,9 +24,18 @@ impl Redis {
 
     /// A server that keeps everything: what it has answered is on disk.
     pub fn durable() -> Self {
+        Self::kept(EmbeddedOptions::new().appendonly(AppendOnly::Always))
+    }
+
+    /// A server with a directory of its own, which stays over a restart.
+    pub fn kept(options: EmbeddedOptions) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory");
-        let options = EmbeddedOptions::new().appendonly(AppendOnly::Always).dir(data.path());
-        Self::with(options, Some(data))
+        Self::with(options.dir(data.path()), Some(data))
+    }
+
+    /// A server that is set up in a special way.
+    pub fn special(options: EmbeddedOptions) -> Self {
+        Self::with(options, None)
     }
 
     /// A server that listens on TCP too, so that it can tell its clients apart.

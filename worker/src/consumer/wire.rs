@@ -154,9 +154,7 @@ impl Wire {
             self.age.set(self.patience.age());
         }
         match link.connection().await {
-            Ok(connection) => {
-                Some(Line { connection: connection.clone(), breaks: self.breaks(), age: self.age.get() })
-            }
+            Ok(connection) => Some(Line { connection: connection.clone(), breaks: self.breaks(), age: self.age.get() }),
             Err(error) => {
                 // A wrong password may be a password that is being changed: a worker that has worked stays.
                 link.lost(&error);

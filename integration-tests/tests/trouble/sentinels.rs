@@ -1,0 +1,38 @@
+//! Sentinels: the master dies, another takes its place.
+
+use std::time::Instant;
+
+use gristmill_integration_tests::{Cli, Sentinels, eventually};
+use gristmill_kernels::sleep;
+
+use crate::scene::{BACK_WITHIN, Scene};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_goes_on_at_the_new_master() {
+    let mut redis = Sentinels::start();
+    let scene = Scene::start(&redis.url()).await;
+    // What the replica has not received is lost with the master: so this batch is to be whole there.
+    let kept = scene.client.map(sleep, vec![0.01; 200]).await.unwrap().detach().await.unwrap();
+    redis.wait_for_replica();
+    redis.kill_master();
+    redis.wait_promoted();
+    let promoted = Instant::now();
+    eventually("the sentinels name the new master", || (redis.master_port() == redis.second_port()).then_some(()));
+    scene.works_again().await;
+    assert!(promoted.elapsed() < 2 * BACK_WITHIN, "{:?}", promoted.elapsed());
+
+    let mut seen = std::collections::BTreeSet::new();
+    let mut results = scene.client.results(kept);
+    while let Some(item) = results.next().await {
+        let (index, result) = item.unwrap();
+        result.unwrap();
+        assert!(seen.insert(index), "{index} came twice");
+    }
+    assert_eq!(seen.len(), 200);
+    let cli = Cli::at(&redis.url());
+    assert_eq!(cli.run(&["submit", "square", "7", "--wait"]).ok(), "49\n");
+    // The old master comes back, as a replica: nobody falls for it.
+    redis.restart_first();
+    assert_eq!(cli.run(&["submit", "square", "8", "--wait"]).ok(), "64\n");
+    scene.end().await;
+}
