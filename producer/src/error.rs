@@ -4,7 +4,7 @@ use gristmill_broker::BrokerError;
 use gristmill_shared::codec::CodecError;
 use gristmill_shared::connection::{ConnectionError, Endpoint};
 use gristmill_shared::names::NameError;
-use gristmill_shared::{BatchId, Certificate, OutcomeKind, TaskId};
+use gristmill_shared::{BatchId, Certificate, OutcomeKind, TaskId, size};
 
 /// The client could not do its part.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -57,6 +57,18 @@ pub enum ClientError {
     /// The batch takes no more tasks.
     #[error("the batch {0} was sealed by somebody else: it was cancelled, or taken for abandoned")]
     BatchSealed(BatchId),
+    /// Nothing more of the batch was started, because its results take too much room.
+    #[error(
+        "the results of the batch {batch} take more than {} in Redis, so nothing more of it was started; collect them \
+         while it runs, return less, or allow more (--result-bytes)",
+        size::text(*budget)
+    )]
+    ResultBudget {
+        /// The batch.
+        batch: BatchId,
+        /// What they may take, bytes.
+        budget: u64,
+    },
     /// No such task in the batch.
     #[error("there is no task {0}")]
     NoSuchTask(TaskId),

@@ -62,6 +62,12 @@ impl Client {
         Ok(call!(self, connection => broker.locate(connection, task, &queue, &batch.kernel)))
     }
 
+    /// Why nothing more of a batch was started, if its results took too much room.
+    pub async fn over_budget(&self, batch: BatchId) -> Result<Option<ClientError>, ClientError> {
+        let record = self.batch(batch).await?.filter(|record| record.stopped);
+        Ok(record.map(|record| ClientError::ResultBudget { batch, budget: record.result_bytes_max.unwrap_or(0) }))
+    }
+
     /// Consumers that hold a lease.
     pub async fn live_consumers(&self) -> Result<u64, ClientError> {
         let broker = self.broker();

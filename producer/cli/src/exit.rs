@@ -68,7 +68,9 @@ impl From<ClientError> for Exit {
         let code = match &error {
             ClientError::Connection(ConnectionError::BadUrl { .. } | ConnectionError::NoTls { .. }) => Self::USAGE,
             ClientError::Connection(_) | ClientError::Refused { .. } => Self::REDIS,
-            ClientError::QueueFull { .. } | ClientError::MemoryLimit(_) => Self::REFUSED,
+            ClientError::QueueFull { .. } | ClientError::MemoryLimit(_) | ClientError::ResultBudget { .. } => {
+                Self::REFUSED
+            }
             ClientError::BlobGone(_)
             | ClientError::NoSuchBatch(_)
             | ClientError::ResultsExpired { .. }

@@ -24,8 +24,9 @@ const OUTCOME_BYTES: usize = 4 << 20;
 const FORGET_RUNS: usize = 256;
 /// So many results the caller gets before what it has is looked for among the runs again.
 const FORGET_AFTER: u64 = 256;
-/// The same in bytes that were delivered.
+/// The same in bytes that were delivered; less where the results may not take much.
 const FORGET_BYTES: u64 = 16 << 20;
+const FORGET_SHARE: u64 = 8;
 
 /// What the handle receives.
 pub(super) enum Delivery {
@@ -38,9 +39,21 @@ pub(super) struct Deliverer {
     pub batch: BatchId,
     pub shared: Arc<Shared>,
     pub to: mpsc::Sender<Delivery>,
+    /// Bytes that are delivered before what the caller has is looked for among the runs again.
+    forget_bytes: u64,
 }
 
 impl Deliverer {
+    pub fn new(
+        client: Client,
+        batch: BatchId,
+        shared: Arc<Shared>,
+        to: mpsc::Sender<Delivery>,
+        result_bytes: u64,
+    ) -> Self {
+        Self { client, batch, shared, to, forget_bytes: FORGET_BYTES.min(result_bytes / FORGET_SHARE) }
+    }
+
     /// Delivers until the batch has finished and the caller has what it wants of it.
     pub async fn run(&self) -> Result<(), ClientError> {
         let mut phase = self.shared.phase.subscribe();
@@ -69,7 +82,7 @@ impl Deliverer {
             if last {
                 self.wait_for_reader(sent).await;
             }
-            if last || delivered.bytes >= FORGET_BYTES || self.shared.returned() >= delivered.seen + FORGET_AFTER {
+            if last || delivered.bytes >= self.forget_bytes || self.shared.returned() >= delivered.seen + FORGET_AFTER {
                 self.forget(&mut delivered).await?;
             }
             if last {

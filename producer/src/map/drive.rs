@@ -25,12 +25,13 @@ const DELIVERIES: usize = 16;
 /// Starts it.
 pub(super) fn spawn(client: Client, source: Source, sender: Sender) -> (Arc<Shared>, mpsc::Receiver<Delivery>) {
     let options = &sender.packer().options;
-    let shared = Arc::new(Shared::new(options.chunk, options.effective_result_bytes()));
+    let result_bytes = options.effective_result_bytes();
+    let shared = Arc::new(Shared::new(options.chunk, result_bytes));
     let (to, from) = mpsc::channel(DELIVERIES);
     let batch = sender.packer().batch;
     let feeder = Feeder::new(source, sender, shared.clone());
     let driver = Driver { client: client.clone(), batch, shared: shared.clone(), _alive: shared.mode.subscribe() };
-    let deliverer = Deliverer { client, batch, shared: shared.clone(), to };
+    let deliverer = Deliverer::new(client, batch, shared.clone(), to, result_bytes);
     tokio::spawn(driver.run(feeder, deliverer));
     (shared, from)
 }
@@ -46,7 +47,10 @@ struct Driver {
 impl Driver {
     async fn run(self, feeder: Feeder, deliverer: Deliverer) {
         let ended = tokio::select! {
-            ended = deliverer.run() => ended.inspect(|()| self.finished()),
+            ended = deliverer.run() => match ended {
+                Ok(()) => self.finished().await,
+                failed => failed,
+            },
             ended = self.live(feeder) => ended,
         };
         if let Err(error) = ended {
@@ -58,7 +62,8 @@ impl Driver {
     }
 
     /// All outcomes are delivered. If that was not the feeder's doing, somebody else cancelled the batch.
-    fn finished(&self) {
+    /// Where the results took too much room, the caller must learn that items of its own were not even enqueued.
+    async fn finished(&self) -> Result<(), ClientError> {
         self.shared.phase.send_if_modified(|phase| {
             let early = matches!(phase, Phase::Feeding);
             if early {
@@ -66,6 +71,11 @@ impl Driver {
             }
             early
         });
+        let cancelled = matches!(*self.shared.phase.borrow(), Phase::Cancelled);
+        if !cancelled || self.shared.mode() != Mode::Attached {
+            return Ok(());
+        }
+        self.client.over_budget(self.batch).await?.map_or(Ok(()), Err)
     }
 
     /// Feeds to the end, then stays until the handle wants no more of the batch.
@@ -75,8 +85,15 @@ impl Driver {
             never = self.keep() => match never {},
         };
         match ended {
-            // Somebody else cancelled it: what was enqueued before still gets its outcomes.
-            Err(ClientError::BatchSealed(_)) => drop(self.shared.phase.send_replace(Phase::Cancelled)),
+            Err(ClientError::BatchSealed(_)) => {
+                if self.shared.mode() == Mode::Detached
+                    && let Some(error) = self.client.over_budget(self.batch).await?
+                {
+                    return Err(error);
+                }
+                // Somebody else cancelled it: what was enqueued before still gets its outcomes.
+                self.shared.phase.send_replace(Phase::Cancelled);
+            }
             other => other?,
         }
         let mut mode = self.shared.mode.subscribe();

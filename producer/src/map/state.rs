@@ -165,6 +165,8 @@ impl Shared {
         for &index in indices {
             state.window.settled(index);
         }
+        let unread = state.tally.ended().saturating_sub(state.returned.len());
+        state.window.see_unread(unread);
         state.ended += indices.len() as u64;
         let elapsed = state.since.elapsed();
         if elapsed >= MEASURED_EVERY {
@@ -189,7 +191,16 @@ impl Shared {
 
     /// The caller got the result of this task.
     pub fn give(&self, index: u64) {
-        self.state().returned.insert(index);
+        let mut state = self.state();
+        let before = state.window.result_room();
+        state.returned.insert(index);
+        let unread = state.tally.ended().saturating_sub(state.returned.len());
+        state.window.see_unread(unread);
+        let has_room_again = before == 0 && state.window.result_room() > 0;
+        drop(state);
+        if has_room_again {
+            self.room.notify_one();
+        }
     }
 
     /// How many results the caller got.

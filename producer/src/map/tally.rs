@@ -88,6 +88,10 @@ impl Tally {
         self.summary.wall = self.start.elapsed();
     }
 
+    pub fn ended(&self) -> u64 {
+        self.summary.ended()
+    }
+
     pub fn summary(&self) -> Summary {
         self.summary.clone()
     }

@@ -26,6 +26,8 @@ pub struct Window {
     consumers: u64,
     /// What one task returns, on average.
     bytes_per_output: f64,
+    /// Tasks that have ended, and whose results the caller has not taken.
+    unread: u64,
     /// What the results of the batch may take in Redis.
     result_bytes: u64,
 }
@@ -104,14 +106,18 @@ impl Window {
         }
     }
 
-    /// How many more tasks may be on their way so that their results leave most of the room for those which the
-    /// caller has not taken yet.
-    fn result_room(&self) -> u64 {
+    /// The caller has not taken the results of so many tasks that have ended.
+    pub fn see_unread(&mut self, tasks: u64) {
+        self.unread = tasks;
+    }
+
+    /// How many more tasks may be on their way so that results which nobody has taken fill little of their room.
+    pub fn result_room(&self) -> u64 {
         if self.bytes_per_output < 1.0 {
             return u64::MAX;
         }
         let tasks = (self.result_bytes as f64 * RESULT_SHARE / self.bytes_per_output) as u64;
-        tasks.max(self.consumers * 2).max(1).saturating_sub(self.tasks)
+        tasks.max(self.consumers * 2).max(1).saturating_sub(self.tasks + self.unread)
     }
 
     /// How many messages of `chunk` tasks may be enqueued now.
@@ -179,6 +185,9 @@ mod tests {
         }
         assert_eq!(window.room(1), 0);
         window.settled(3);
+        window.see_unread(1);
+        assert_eq!(window.room(1), 0, "it has ended, but is still there");
+        window.see_unread(0);
         assert_eq!(window.room(1), 1);
         let mut narrow = Window::new(1);
         narrow.see_consumers(2);

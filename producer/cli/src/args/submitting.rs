@@ -73,6 +73,9 @@ pub struct Map {
     /// Tasks per message, 1 to 4096 [default: as many as take about 30 ms]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=i64::from(MESSAGE_TASKS_MAX)))]
     pub chunk: Option<u32>,
+    /// Start no more once results which nobody has collected take more room in Redis [default: 1GiB]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub result_bytes: Option<u64>,
     /// What to do while the queue is full or Redis near its memory limit [default: wait]
     #[arg(long, value_enum, value_name = "fail|wait")]
     pub when_full: Option<When>,

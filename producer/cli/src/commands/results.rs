@@ -37,6 +37,9 @@ pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
         tell_rest(&client, args.batch, printer.printed).await?;
     }
     if printer.failed > 0 {
+        if let Some(error) = client.over_budget(args.batch).await? {
+            return Err(error.into());
+        }
         let (failed, printed) = (printer.failed, printer.printed);
         return Err(Exit::new(Exit::TASK, format!("{failed} of {printed} tasks did not succeed")));
     }

@@ -19,7 +19,7 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
         |what: String| Exit::new(Exit::UNKNOWN, format!("there is no {what}: the id is wrong, or it expired"));
     let for_people = !args.json;
     let fields = match (args.id, client.batch(batch).await?) {
-        (Id::Batch(_), Some(record)) => batch_fields(&args.id.to_string(), &record),
+        (Id::Batch(_), Some(record)) => batch_fields(&args.id.to_string(), &record, client.now_ms()),
         (Id::Task(task), Some(record)) if task.index < record.tasks => {
             task::fields(&client, task, &record, for_people).await?
         }
@@ -33,7 +33,8 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
     sheet::print(&fields, args.json)
 }
 
-fn batch_fields(id: &str, record: &BatchRecord) -> Map<String, Value> {
+/// A batch; `now_ms` is the clock by which its times were taken.
+fn batch_fields(id: &str, record: &BatchRecord, now_ms: u64) -> Map<String, Value> {
     let mut fields = object([
         ("batch", id.into()),
         ("kernel", record.kernel.as_str().into()),
@@ -43,10 +44,12 @@ fn batch_fields(id: &str, record: &BatchRecord) -> Map<String, Value> {
         ("total", record.total.into()),
         ("ended", record.ended().into()),
     ]);
+    fields.extend(pace(record, now_ms));
     for kind in OutcomeKind::ALL {
         fields.insert(kind.to_string(), record.count(kind).into());
     }
     fields.insert("abandoned".into(), record.abandoned.into());
+    fields.insert("stopped".into(), record.stopped.into());
     fields.extend(object([
         ("created_at", rfc3339(record.created_at_ms).into()),
         ("finished_at", record.finished_at_ms.map(rfc3339).into()),
@@ -55,10 +58,77 @@ fn batch_fields(id: &str, record: &BatchRecord) -> Map<String, Value> {
     fields
 }
 
+/// How far it is, how fast it went since it was created, and how long the rest takes at that rate.
+fn pace(record: &BatchRecord, now_ms: u64) -> Map<String, Value> {
+    let (ended, tasks) = (record.ended(), record.total.unwrap_or(record.tasks));
+    let elapsed_ms = record.finished_at_ms.unwrap_or(now_ms).saturating_sub(record.created_at_ms);
+    let tenths = |number: f64| (number * 10.0).round() / 10.0;
+    let percent = (tasks > 0).then(|| tenths(100.0 * ended as f64 / tasks as f64).min(100.0));
+    let rate = (elapsed_ms > 0).then(|| 1e3 * ended as f64 / elapsed_ms as f64);
+    // Of an open batch nobody knows how much is to come.
+    let left = record.total.filter(|_| record.state == BatchState::Sealed).map(|total| total.saturating_sub(ended));
+    let left_ms = left.zip(rate).filter(|(_, rate)| *rate > 0.0).map(|(left, rate)| (1e3 * left as f64 / rate) as u64);
+    object([
+        ("ended_percent", percent.into()),
+        ("elapsed_ms", elapsed_ms.into()),
+        ("tasks_per_second", rate.map(tenths).into()),
+        ("left_ms", left_ms.into()),
+    ])
+}
+
 fn state(record: &BatchRecord) -> &'static str {
     match record.state {
         BatchState::Open => "open",
         BatchState::Sealed => "sealed",
         BatchState::Finished => "finished",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(state: BatchState, tasks: u64, ended: u64) -> BatchRecord {
+        BatchRecord {
+            kernel: "k".into(),
+            queue: "default".into(),
+            state,
+            single: false,
+            next_seq: 1,
+            tasks,
+            total: (state != BatchState::Open).then_some(tasks),
+            counts: [ended, 0, 0, 0, 0, 0, 0, 0],
+            created_at_ms: 10_000,
+            finished_at_ms: (state == BatchState::Finished).then_some(14_000),
+            cancelled_at_ms: None,
+            revived_at_ms: None,
+            abandoned: false,
+            stopped: false,
+            result_bytes_max: None,
+        }
+    }
+
+    fn pace_of(state: BatchState, tasks: u64, ended: u64, now_ms: u64) -> Value {
+        Value::Object(pace(&record(state, tasks, ended), now_ms))
+    }
+
+    #[test]
+    fn the_pace_tells_how_long_the_rest_takes() {
+        let json = |percent, elapsed, rate, left| serde_json::json!({ "ended_percent": percent, "elapsed_ms": elapsed, "tasks_per_second": rate, "left_ms": left });
+        let half = pace_of(BatchState::Sealed, 100, 50, 15_000);
+        assert_eq!(half, json(Some(50.0), 5_000, Some(10.0), Some(5_000)));
+        let finished = pace_of(BatchState::Finished, 100, 100, 99_000);
+        assert_eq!(finished, json(Some(100.0), 4_000, Some(25.0), None));
+        let open = pace_of(BatchState::Open, 8, 2, 14_000);
+        assert_eq!(open, json(Some(25.0), 4_000, Some(0.5), None));
+    }
+
+    #[test]
+    fn nothing_is_divided_by_zero() {
+        // Redis has come back with another clock, or nothing has begun.
+        for (tasks, ended, now_ms) in [(0, 0, 10_000), (100, 0, 9_000), (100, 0, 12_000), (100, 5, 10_000)] {
+            let pace = pace_of(BatchState::Sealed, tasks, ended, now_ms);
+            assert!(pace["left_ms"].is_null(), "{pace}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gristmill::shared::duration::{FOREVER, from_now};
-use gristmill::{MapHandle, SubmitOptions, Summary, TaskError, Unordered};
+use gristmill::{Client, MapHandle, SubmitOptions, Summary, TaskError, Unordered};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::printer::Printer;
@@ -29,7 +29,8 @@ const AFTER_CANCEL: Duration = Duration::from_secs(5);
 
 pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<(), Exit> {
     let when_full = args.when_full.map(Into::into);
-    let options = SubmitOptions { chunk: args.chunk, when_full, ..options(&args.common)? };
+    let options =
+        SubmitOptions { chunk: args.chunk, when_full, result_bytes: args.result_bytes, ..options(&args.common)? };
     let input = files::input(&args)?;
     let client = session::connect(global).await?;
     kernel_check::check(&client, &args.kernel, args.common.force).await?;
@@ -46,7 +47,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let outcomes =
         if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
-    Run { outcomes, findings, printer, deadline, summary: args.summary }.run(signals).await
+    Run { client, outcomes, findings, printer, deadline, summary: args.summary }.run(signals).await
 }
 
 /// Results in either order.
@@ -99,6 +100,7 @@ impl Outcomes {
 }
 
 struct Run {
+    client: Client,
     outcomes: Outcomes,
     findings: Arc<Findings>,
     printer: Printer,
@@ -117,7 +119,7 @@ enum End {
 impl Run {
     async fn run(mut self, signals: &mut Signals) -> Result<(), Exit> {
         match self.print_until(self.deadline, signals).await? {
-            End::All => self.all(),
+            End::All => self.all().await,
             End::BadLine => self.bad_line(signals).await,
             End::Timeout => self.timeout().await,
             End::Signal(code) => self.interrupted(code).await,
@@ -176,7 +178,7 @@ impl Run {
         }
     }
 
-    fn all(mut self) -> Result<(), Exit> {
+    async fn all(mut self) -> Result<(), Exit> {
         self.printer.finish(&self.findings)?;
         self.end_with_summary();
         if let Some(bad) = self.findings.stopped_at() {
@@ -185,9 +187,11 @@ impl Run {
         if let Some(error) = self.findings.failed() {
             return Err(Exit::usage(format!("cannot read the input: {error}; what came after is missing")));
         }
-        match self.printer.summary() {
-            Some(failed) => Err(Exit::new(Exit::TASK, failed)),
-            None => Ok(()),
+        let Some(failed) = self.printer.summary() else { return Ok(()) };
+        // That is not the fault of the tasks, and there is something to do about it.
+        match self.client.over_budget(self.outcomes.batch()).await? {
+            Some(error) => Err(error.into()),
+            None => Err(Exit::new(Exit::TASK, failed)),
         }
     }
 
@@ -215,7 +219,7 @@ impl Run {
             }
             End::All | End::BadLine => {}
         }
-        self.all()
+        self.all().await
     }
 
     async fn timeout(mut self) -> Result<(), Exit> {
