@@ -133,7 +133,7 @@ impl Client {
     }
 
     /// Epoch ms by the clock of Redis.
-    pub(crate) fn now_ms(&self) -> u64 {
+    pub fn now_ms(&self) -> u64 {
         self.inner.clock.redis_ms + self.inner.clock.seen.elapsed().as_millis() as u64
     }
 

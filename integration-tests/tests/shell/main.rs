@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod bare_worker;
+mod demo;
 mod dev;
 mod fake_server;
 mod foreign_messages;

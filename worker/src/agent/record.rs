@@ -17,6 +17,8 @@ use crate::clock;
 use crate::slot::{Slot, Slots};
 
 const EVERY: Duration = Duration::from_secs(2);
+/// While a consumer starts: whoever waits for a worker looks at its record.
+const SOON: Duration = Duration::from_millis(200);
 const KERNELS_EVERY: Duration = Duration::from_secs(60);
 /// A worker that is gone is listed this long.
 const TTL: Duration = Duration::from_secs(10);
@@ -27,6 +29,7 @@ pub async fn publish(agent: Rc<Agent>) {
     let mut kernels_at: Option<Instant> = None;
     let mut refused = false;
     loop {
+        let started = agent.slots.iter().all(|slot| slot.snapshot().joined);
         let fields = fields(&agent, &started_at);
         let worker = &agent.config.worker;
         let call = async |conn: &mut _| agent.broker.publish_worker(conn, worker, &fields, TTL).await;
@@ -38,7 +41,7 @@ pub async fn publish(agent: Rc<Agent>) {
             let told = tell(publish_kernels(&agent).await, &mut refused);
             kernels_at = told.map(|()| Instant::now());
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(if started { EVERY } else { SOON }).await;
     }
 }
 

@@ -37,6 +37,17 @@ fn read(text: &str) -> Option<Cpu> {
     Some(Cpu { ran: numbers.next()?.ok()?, waited: numbers.next()?.ok()? })
 }
 
+/// Time that all cores of the machine together had nothing to do, since it was started.
+pub fn idle_cores() -> Option<Duration> {
+    read_idle(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// `cpu  <user> <nice> <system> <idle> …`, in hundredths of a second on every Linux.
+fn read_idle(text: &str) -> Option<Duration> {
+    let hundredths: u64 = text.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().nth(3)?.parse().ok()?;
+    Some(Duration::from_millis(10 * hundredths))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +58,13 @@ mod tests {
         assert_eq!((cpu.ran.as_millis(), cpu.waited.as_millis()), (436, 124));
         assert_eq!(read("0"), None);
         assert_eq!(read("a b c"), None);
+    }
+
+    #[test]
+    fn idle_time_of_the_machine_is_read() {
+        let text = "cpu  3446 0 661 12345 9 0 4 0 0 0\ncpu0 1 2 3 4\n";
+        assert_eq!(read_idle(text), Some(Duration::from_millis(123_450)));
+        assert_eq!(read_idle("cpu 1 2"), None);
+        assert!(idle_cores() >= idle_cores().map(|idle| idle / 2));
     }
 }

@@ -62,7 +62,7 @@ async fn drain(mill: &mut Mill, page: &Page, asker: &Asker, start: Instant) -> R
         let queue = mill.client.queue_stats(mill.client.queue()).await?;
         deepest = deepest.max(depth);
         let drained = depth == 0 && queue.running_tasks == 0 && queue.ready_tasks == 0;
-        if depth <= next || drained {
+        if depth > 0 && depth <= next || drained {
             page.line(&line(start.elapsed(), depth, deepest, &queue))?;
             // The next line is due when the list is shorter by another part.
             next = (depth.min(next)).saturating_sub(deepest.div_ceil(LINES));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use gristmill::shared::{ConsumerId, defaults};
+use gristmill::shared::{ConsumerId, TaskId, defaults};
 use gristmill::{ClientError, MapHandle, OutcomeKind, SubmitOptions, TaskError};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
@@ -16,6 +16,8 @@ use crate::exit::Exit;
 
 /// Between two looks into Redis.
 const LOOK: Duration = Duration::from_millis(2);
+/// Some consumer works on a task within this time.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     let tasks = mill.scale.kill_tasks as usize * mill.consumers;
@@ -77,18 +79,29 @@ async fn take(handle: &mut MapHandle<f64>, count: usize, sums: &mut Vec<f64>) ->
     Ok(())
 }
 
-/// A consumer that holds a task now.
+/// A consumer in the middle of a task: one whose oldest message is the same at two looks.
 async fn busy(mill: &mut Mill, consumers: &[Consumer]) -> Result<Option<Consumer>, Exit> {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let between = mill.scale.kill_task / 4;
+    let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
+        let mut before = Vec::new();
         for consumer in consumers {
-            if !mill.held_by(consumer.id).await?.is_empty() {
+            before.push(oldest(mill, consumer).await?);
+        }
+        tokio::time::sleep(between).await;
+        for (consumer, before) in consumers.iter().zip(before) {
+            if before.is_some() && oldest(mill, consumer).await? == before {
                 return Ok(Some(consumer.clone()));
             }
         }
-        tokio::time::sleep(LOOK).await;
     }
     Ok(None)
+}
+
+/// Which task stands first in what a consumer holds.
+async fn oldest(mill: &mut Mill, consumer: &Consumer) -> Result<Option<TaskId>, Exit> {
+    let held = mill.held_by(consumer.id).await?;
+    Ok(held.first().map(|header| header.batch.task(header.first)))
 }
 
 fn kill(victim: &Consumer) -> Result<(), Exit> {
@@ -133,16 +146,16 @@ impl Watch {
 async fn tell(mill: &Mill, page: &Page, victim: &Consumer, watch: &Watch) -> Result<(), Exit> {
     page.line(&format!("killed     pid {}", victim.pid))?;
     if let Some((id, after)) = watch.successor {
-        let living = mill.consumers_of(mill.worker_pid(), mill.consumers).await?;
-        let pid =
-            living.iter().find(|consumer| consumer.id == id).map_or("?".to_owned(), |found| found.pid.to_string());
+        let pid = mill.pid_of(mill.worker_pid(), id).await?.map_or("?".to_owned(), |pid| pid.to_string());
         page.line(&format!("successor  pid {pid}, which had its first task {} ms later", after.as_millis()))?;
     }
     let again = match watch.charged.len() {
-        0 => "no task: the consumer was between two".to_owned(),
-        1 => "1 task, the one that was running".to_owned(),
-        n => format!("{n} tasks"),
+        0 => "none: it had not begun one".to_owned(),
+        n => {
+            let tasks = if n == 1 { "1 task, the one that ran".to_owned() } else { format!("{n} tasks") };
+            format!("{tasks}; charged as a loss, of which a task may have {}", defaults::LOSSES_MAX)
+        }
     };
-    page.line(&format!("ran again  {again}; charged as a loss, of which a task may have {}", defaults::LOSSES_MAX))?;
+    page.line(&format!("ran again  {again}"))?;
     page.gap()
 }

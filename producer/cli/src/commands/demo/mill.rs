@@ -1,7 +1,7 @@
 //! What the steps of the demo work with: the private Redis, the worker, and ways to look at both.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill::shared::connection::{Timeouts, connect};
 use gristmill::shared::{ConsumerId, Header};
@@ -12,6 +12,11 @@ use super::scale::Scale;
 use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
 use crate::private::{Log, Private, Worker, WorkerOptions};
+
+/// Between two looks at what the worker has published.
+const LOOK: Duration = Duration::from_millis(20);
+/// A worker publishes what it is and does every 2 seconds.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Everything that the demo has started.
 pub struct Mill {
@@ -69,21 +74,37 @@ impl Mill {
     }
 
     /// The consumers of a worker, by the pid of its supervisor, once it has published all of them.
-    pub async fn consumers_of(&self, pid: u32, count: usize) -> Result<Vec<Consumer>, Exit> {
+    pub async fn consumers_of(&self, supervisor: u32, count: usize) -> Result<Vec<Consumer>, Exit> {
         loop {
-            let workers = self.client.workers().await?;
-            let worker = workers.iter().find(|worker| worker.fields.get("pid") == Some(&pid.to_string()));
-            let lines = worker.map(ConsumerLine::all).unwrap_or_default();
-            let read = |line: &ConsumerLine| {
-                let pid = u32::try_from(line.number("pid")?).ok()?;
-                (line.state != "starting").then_some(Consumer { id: line.id.parse().ok()?, pid })
-            };
-            let found: Vec<_> = lines.iter().filter_map(read).collect();
+            let found = self.published(supervisor).await?;
             if found.len() == count {
                 return Ok(found);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// The process of a consumer, once its worker has published it; none if it does not.
+    pub async fn pid_of(&self, supervisor: u32, consumer: ConsumerId) -> Result<Option<u32>, Exit> {
+        let deadline = Instant::now() + PUBLISHED_WITHIN;
+        while Instant::now() < deadline {
+            let published = self.published(supervisor).await?;
+            if let Some(found) = published.iter().find(|found| found.id == consumer) {
+                return Ok(Some(found.pid));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(None)
+    }
+
+    async fn published(&self, supervisor: u32) -> Result<Vec<Consumer>, Exit> {
+        let workers = self.client.workers().await?;
+        let worker = workers.iter().find(|worker| worker.fields.get("pid") == Some(&supervisor.to_string()));
+        let read = |line: &ConsumerLine| {
+            let pid = u32::try_from(line.number("pid")?).ok()?;
+            (line.state != "starting").then_some(Consumer { id: line.id.parse().ok()?, pid })
+        };
+        Ok(worker.map(ConsumerLine::all).unwrap_or_default().iter().filter_map(read).collect())
     }
 
     /// Consumers that hold a lease.

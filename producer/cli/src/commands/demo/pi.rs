@@ -5,12 +5,12 @@ use std::f64::consts::PI;
 use std::time::{Duration, Instant};
 
 use gristmill::{MapHandle, TaskError};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::kernels::{Hits, monte_carlo_pi};
 use super::mill::Mill;
 use super::page::{Page, number};
 use crate::exit::Exit;
+use crate::progress::Progress;
 
 /// Standard deviation of 4 × (1 if a point lies in the quarter circle, else 0): √(π (4 − π)).
 const DEVIATION: f64 = 1.642_048;
@@ -47,7 +47,8 @@ struct Sum {
 }
 
 async fn add_up(mut handle: MapHandle<Hits>, tasks: u64) -> Result<Sum, TaskError> {
-    let bar = bar(tasks);
+    let bar = Progress::counting("tasks");
+    bar.set_total(tasks);
     let mut sum = Sum::default();
     while let Some(hits) = handle.next().await {
         let Hits { samples, hits } = hits?;
@@ -55,20 +56,9 @@ async fn add_up(mut handle: MapHandle<Hits>, tasks: u64) -> Result<Sum, TaskErro
         sum.samples += samples;
         sum.hits = sum.hits.saturating_add(hits);
         sum.different.insert(hits);
-        bar.inc(1);
+        bar.set(sum.results);
     }
-    bar.finish_and_clear();
     Ok(sum)
-}
-
-/// On stderr, and only where that is a terminal.
-fn bar(tasks: u64) -> ProgressBar {
-    let bar = ProgressBar::new(tasks);
-    // A template that cannot be read would be a bug, and the default bar is good enough.
-    if let Ok(style) = ProgressStyle::with_template("   {bar:40} {pos}/{len} tasks, {per_sec}, {eta} left") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn check(page: &mut Page, sum: &Sum, tasks: u64, samples: u64, took: Duration) -> Result<(), Exit> {

@@ -31,9 +31,9 @@ impl Scale {
             return Self {
                 pi_tasks: 2_000,
                 pi_samples: 1_000,
-                drain: ms(700),
+                drain: ms(400),
                 speed: ms(600),
-                kill_tasks: 8,
+                kill_tasks: 7,
                 kill_task: ms(80),
                 roots_per_second,
             };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gristmill::{QueueName, SubmitOptions, TaskError};
 
-use super::cpu::Cpu;
+use super::cpu::{Cpu, idle_cores};
 use super::kernels::sum_sqrt;
 use super::mill::{Consumer, Mill};
 use super::page::Page;
@@ -13,8 +13,10 @@ use crate::exit::Exit;
 
 /// The queue that one consumer has for itself.
 const QUEUE: &str = "alone";
-/// Consumers must have wanted to compute for this part of the time: Gristmill keeps them at work.
+/// Consumers should have computed, or wanted to, for this part of the time.
 const BUSY: f64 = 0.7;
+/// A task is no shorter, as long as each consumer has one.
+const SHORTEST: Duration = Duration::from_millis(15);
 /// Below this part of the ideal speed-up the machine is said to be busy.
 const IDEAL: f64 = 0.7;
 
@@ -49,8 +51,9 @@ struct Work {
 
 impl Work {
     fn new(mill: &Mill) -> Self {
-        // Enough of them that none at the end is waited for alone.
-        let tasks = (mill.consumers * 20).clamp(60, 1_000);
+        // Enough of them that none at the end is waited for alone, and none so short that the way counts.
+        let most = (mill.scale.speed.as_secs_f64() / SHORTEST.as_secs_f64()) as usize;
+        let tasks = (mill.consumers * 20).min(most).max(mill.consumers);
         let task = mill.scale.speed / tasks as u32;
         let roots = mill.scale.roots(task);
         Self { tasks, task, roots, expected: sum_of_roots(roots) }
@@ -60,8 +63,9 @@ impl Work {
 /// One of the two runs.
 struct Run {
     took: Duration,
-    /// What the system says of the consumers.
+    /// What the system says of the consumers, and of the cores.
     cpu: Option<Cpu>,
+    idle_cores: Option<Duration>,
     right: bool,
 }
 
@@ -84,36 +88,39 @@ async fn both(mill: &mut Mill, page: &mut Page, work: &Work) -> Result<Option<(R
 }
 
 async fn time(mill: &Mill, work: &Work, options: &SubmitOptions, on: &[Consumer]) -> Result<Run, TaskError> {
-    let before = Cpu::of(on);
+    let before = (Cpu::of(on), idle_cores());
     let start = Instant::now();
     let items = vec![work.roots; work.tasks];
     let sums = mill.client.map_with(sum_sqrt, items, &options.clone().chunk(1)).await?.collect().await?;
     let took = start.elapsed();
-    let cpu = before.zip(Cpu::of(on)).map(|(before, after)| after.since(before));
+    let cpu = before.0.zip(Cpu::of(on)).map(|(before, after)| after.since(before));
+    let idle_cores = before.1.zip(idle_cores()).map(|(before, after)| after.saturating_sub(before));
     let right = sums.len() == work.tasks && sums.iter().all(|&sum| sum == work.expected);
-    Ok(Run { took, cpu, right })
+    Ok(Run { took, cpu, idle_cores, right })
 }
 
 /// How much faster it went depends on what else the machine does. What Gristmill answers for is that no
-/// consumer was idle while there was work: it ran, or it waited for a core.
+/// consumer was idle while a core was: it computed, it waited for a core, or there was none to be had.
 fn judge(page: &mut Page, one: &Run, all: &Run, consumers: usize) -> Result<(), Exit> {
     let times = one.took.as_secs_f64() / all.took.as_secs_f64().max(1e-9);
     let right = one.right && all.right;
-    let wrong = if right { "" } else { "; some sums are wrong" };
-    let whole = all.took.as_secs_f64() * consumers as f64;
-    let Some(cpu) = all.cpu else {
-        return page.check("speed-up", right, &format!("{times:.2} times as fast with {consumers} consumers{wrong}"));
-    };
-    let (ran, waited) = (cpu.ran.as_secs_f64() / whole, cpu.waited.as_secs_f64() / whole);
-    let busy = ran + waited >= BUSY;
-    let idle = if busy { "; they were never short of work" } else { "; the rest of it they had no work" };
-    let found = format!(
-        "{times:.2} times as fast with {consumers} consumers, which computed for {:.0} % of the time and waited for a \
-         core for {:.0} %{idle}{wrong}",
-        100.0 * ran,
-        100.0 * waited
-    );
-    page.check("speed-up", right && busy, &found)?;
+    let mut found = format!("{times:.2} times as fast with {consumers} consumers");
+    let mut at_work = true;
+    if let Some(usage) = all.usage(consumers) {
+        let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+        found += &format!(
+            ", which computed for {} of the time and waited for a core for {}",
+            percent(usage.ran),
+            percent(usage.waited)
+        );
+        at_work = usage.ran + usage.waited >= BUSY || usage.idle_cores < 1.0 - BUSY;
+        found +=
+            if at_work { "; no core was left idle" } else { "; the rest of it they had no work, and cores were idle" };
+    }
+    if !right {
+        found += "; some sums are wrong";
+    }
+    page.check("speed-up", right && at_work, &found)?;
     if times < IDEAL * consumers as f64 {
         page.warn(&format!(
             "{times:.2} times is little for {consumers} consumers: other programs had the cores for a part of the time, or \
@@ -121,4 +128,51 @@ fn judge(page: &mut Page, one: &Run, all: &Run, consumers: usize) -> Result<(), 
         ))?;
     }
     Ok(())
+}
+
+/// Parts of the time that consumers would have had with a core each.
+#[derive(Debug, Clone, Copy)]
+struct Usage {
+    ran: f64,
+    waited: f64,
+    /// Of the machine's cores.
+    idle_cores: f64,
+}
+
+impl Run {
+    fn usage(&self, consumers: usize) -> Option<Usage> {
+        let whole = self.took.as_secs_f64() * consumers as f64;
+        let share = |time: Duration| time.as_secs_f64() / whole;
+        let (cpu, idle) = (self.cpu?, self.idle_cores?);
+        Some(Usage { ran: share(cpu.ran), waited: share(cpu.waited), idle_cores: share(idle) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE_FAILED: [&str; 0] = [];
+
+    fn run(took_ms: u64, ran_ms: u64, waited_ms: u64, idle_ms: u64) -> Run {
+        let ms = Duration::from_millis;
+        let cpu = Some(Cpu { ran: ms(ran_ms), waited: ms(waited_ms) });
+        Run { took: ms(took_ms), cpu, idle_cores: Some(ms(idle_ms)), right: true }
+    }
+
+    fn failed(all: &Run) -> Vec<&'static str> {
+        let mut page = Page::new();
+        judge(&mut page, &run(2_000, 2_000, 0, 0), all, 2).unwrap();
+        page.failed().to_vec()
+    }
+
+    #[test]
+    fn only_idle_consumers_beside_idle_cores_are_a_fault() {
+        assert_eq!(failed(&run(1_000, 1_900, 50, 50)), NONE_FAILED, "as it should be");
+        assert_eq!(failed(&run(2_000, 1_900, 2_000, 0)), NONE_FAILED, "others compute, too");
+        assert_eq!(failed(&run(2_000, 1_900, 100, 100)), NONE_FAILED, "Redis had to wait for a core");
+        assert_eq!(failed(&run(2_000, 1_900, 50, 1_950)), ["speed-up"], "one consumer did all the work");
+        assert_eq!(failed(&Run { right: false, ..run(1_000, 1_900, 50, 50) }), ["speed-up"]);
+        assert_eq!(failed(&Run { cpu: None, ..run(2_000, 0, 0, 0) }), NONE_FAILED, "the system does not tell");
+    }
 }

@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 4] = [
 /// Shorter words say little about a text.
 const LETTERS: usize = 5;
 const SHOWN: usize = 10;
+const SHOWN_PER_LINE: usize = 5;
 
 pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     page.step("Parts that are merged")?;
@@ -35,7 +36,9 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     };
     let merged = merge(counts);
     let direct = count_words(&DOCUMENTS.join("\n\n"));
-    page.line(&most_frequent(&direct).join(", "))?;
+    for words in most_frequent(&direct).chunks(SHOWN_PER_LINE) {
+        page.line(&words.concat())?;
+    }
     page.gap()?;
     let total = |counts: &BTreeMap<String, u64>| number(counts.values().sum());
     let found = if merged == direct {
@@ -59,10 +62,10 @@ fn merge(counts: Vec<BTreeMap<String, u64>>) -> BTreeMap<String, u64> {
     sum
 }
 
-/// `message 123` for each of the longer words that stand there most often.
+/// ` 123 message` for each of the longer words that stand there most often.
 fn most_frequent(counts: &BTreeMap<String, u64>) -> Vec<String> {
     let mut long: Vec<_> = counts.iter().filter(|(word, _)| word.chars().count() >= LETTERS).collect();
     long.sort_by_key(|&(_, &count)| std::cmp::Reverse(count));
     long.truncate(SHOWN);
-    long.into_iter().map(|(word, count)| format!("{word} {count}")).collect()
+    long.into_iter().map(|(word, count)| format!("{count:>5} {word:11}")).collect()
 }
