@@ -4,6 +4,7 @@
 //! by pid, and a worker then looks that none of its processes is left.
 
 pub mod binaries;
+pub mod cgroup;
 pub mod chunk;
 pub mod cli;
 pub mod deployed;
