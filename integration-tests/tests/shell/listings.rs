@@ -3,7 +3,7 @@
 use gristmill_integration_tests::{Cli, Redis, WorkerOptions, eventually};
 use serde_json::Value;
 
-use crate::rig::{Rig, assert_says, batch_of, rows};
+use crate::rig::{Rig, assert_says, batch_of, error, rows};
 
 /// Times end in `_at` and are RFC 3339 in UTC; durations end in `_ms` and are numbers.
 fn assert_units(value: &Value) {
@@ -82,6 +82,66 @@ fn kernels_are_described() {
     assert_says(square["doc"].as_str().unwrap(), &["Multiplies a whole number by itself."]);
     assert!(square["last_seen_at"].is_string());
     found.iter().for_each(assert_units);
+    assert_eq!(
+        (&found[1]["arguments"], &square["arguments"]),
+        (&"[integer >= 0, integer >= 0]".into(), &"integer".into())
+    );
+    assert_says(&rig.cli.run(&["kernels"]).ok(), &["ARGUMENTS", "Counts how often each word stands in a text."]);
+
+    let one = rig.cli.run(&["kernels", "text.word_count"]).ok();
+    assert_says(
+        &one,
+        &["arguments         string\n", "retries           0 (default)\n", "\nA word is a longest run of letters"],
+    );
+    assert_eq!(rows(&rig.cli.run(&["kernels", "square", "--json"])), [square.clone()]);
+    let unknown = error(&rig.cli.run(&["kernels", "sqare"]), 5);
+    assert_eq!(unknown, "no worker offers the kernel \"sqare\"; did you mean square?");
+}
+
+#[test]
+fn each_consumer_is_shown() {
+    let mut rig = Rig::with(WorkerOptions::new().consumers(2));
+    let task = rig.cli.run(&["submit", "sleep", "600"]).ok();
+    rig.redis.wait_busy();
+    let shown = || rows(&rig.cli.run(&["workers", "--consumers", "--json"]));
+    let found = eventually("the worker shows the task", || Some(shown()).filter(|all| all.iter().any(is_running)));
+    let pids: Vec<_> = found.iter().map(|consumer| consumer["pid"].as_i64().unwrap()).collect();
+    let living: Vec<_> = rig.worker.consumers().iter().map(|(process, _)| i64::from(process.pid)).collect();
+    assert_eq!(pids, living);
+    let ids: Vec<_> = found.iter().map(|consumer| consumer["consumer"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(ids, rig.worker.consumers().into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+    for consumer in &found {
+        assert_units(consumer);
+        assert!(consumer["rss_bytes"].as_u64().is_some_and(|bytes| bytes > 1 << 20), "{consumer}");
+    }
+    let running = found.iter().find(|consumer| is_running(consumer)).unwrap();
+    assert_eq!((&running["task"], &running["kernel"]), (&task.trim().into(), &"sleep".into()));
+    let table = rig.cli.run(&["workers", "--consumers"]).ok();
+    assert_eq!(table.lines().count(), 3, "{table}");
+    assert_says(&table, &["RUNS FOR", "idle", task.trim(), &pids[0].to_string()]);
+    rig.cli.run(&["cancel", batch_of(&task)]).ok();
+}
+
+fn is_running(consumer: &Value) -> bool {
+    consumer["state"] == "running"
+}
+
+#[test]
+fn a_batch_tells_how_far_it_is() {
+    let redis = Redis::start();
+    let cli = Cli::new(&redis);
+    let task = cli.run(&["submit", "square", "7"]).ok();
+    let status = || rows(&cli.run(&["status", batch_of(&task), "--json"])).remove(0);
+    let waiting = status();
+    assert_eq!((&waiting["state"], &waiting["ended_percent"]), (&"sealed".into(), &0.0.into()));
+    assert!(waiting["left_ms"].is_null(), "{waiting}");
+    let _worker = WorkerOptions::new().start(&redis);
+    cli.run(&["results", batch_of(&task), "--wait"]).ok();
+    let finished = status();
+    assert_eq!((&finished["state"], &finished["ended_percent"]), (&"finished".into(), &100.0.into()));
+    assert!(finished["elapsed_ms"].as_u64() > Some(0) && finished["tasks_per_second"].is_number(), "{finished}");
+    assert_units(&finished);
+    assert_eq!(status(), finished, "the time of a finished batch stands still");
 }
 
 #[test]
