@@ -16,6 +16,11 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Enqueues all these tasks as one sealed batch, in as few messages as can be.
 pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]) -> BatchId {
+    enqueue_messages(redis, kernel, args, MESSAGE_TASKS_MAX).await
+}
+
+/// Enqueues all these tasks as one sealed batch, so many in each message.
+pub async fn enqueue_messages<A: Serialize>(redis: &Redis, kernel: &str, args: &[A], tasks_each: u32) -> BatchId {
     let endpoint = Endpoint::parse(&redis.url()).expect("a valid URL");
     let mut connection = connection::connect(&endpoint, &Timeouts::default()).await.expect("the private Redis answers");
     let broker = Broker::new(&Namespace::new("gm").expect("a valid name"));
@@ -23,8 +28,8 @@ pub async fn enqueue_chunk<A: Serialize>(redis: &Redis, kernel: &str, args: &[A]
     let batch = BatchId::new();
     let queue = QueueName::new("default").expect("a valid name");
     let mut messages = Vec::new();
-    for (n, args) in args.chunks(MESSAGE_TASKS_MAX as usize).enumerate() {
-        let first = n as u64 * u64::from(MESSAGE_TASKS_MAX);
+    for (n, args) in args.chunks(tasks_each as usize).enumerate() {
+        let first = n as u64 * u64::from(tasks_each);
         let message = message(batch, &queue, kernel, first, args, now_ms + DAY.as_millis() as u64);
         messages.push(message.encode().expect("a small message"));
     }

@@ -17,7 +17,7 @@ pub mod sentinels;
 pub mod wait;
 pub mod worker;
 
-pub use chunk::enqueue_chunk;
+pub use chunk::{enqueue_chunk, enqueue_messages};
 pub use cli::{Cli, Output};
 pub use deployed::DeployedRedis;
 pub use log::{Line, Log};

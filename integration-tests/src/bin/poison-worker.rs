@@ -29,6 +29,12 @@ fn needs(path: String) -> Result<(), KernelError> {
     if Path::new(&path).exists() { Ok(()) } else { Err(KernelError::fatal(format!("there is no {path}"))) }
 }
 
+/// The first of its batch is as `needs`, the others wait.
+#[kernel]
+fn needs_or_waits(ctx: &TaskContext, path: String) -> Result<(), KernelError> {
+    if ctx.task().index == 0 { needs(path) } else { wait_for(ctx, path).map(drop) }
+}
+
 /// Notes how far it is, and waits until this file is there.
 #[kernel]
 fn wait_for(ctx: &TaskContext, path: String) -> Result<u16, KernelError> {
@@ -51,5 +57,5 @@ fn abandon(file: String, how: String) -> Result<(), KernelError> {
 }
 
 fn main() -> ExitCode {
-    gristmill_worker::main(kernels![tally, needs, wait_for, abandon, square])
+    gristmill_worker::main(kernels![tally, needs, needs_or_waits, wait_for, abandon, square])
 }

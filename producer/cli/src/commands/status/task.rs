@@ -97,8 +97,13 @@ async fn unfinished(
     record: &BatchRecord,
     for_people: bool,
 ) -> Result<Map<String, Value>, Exit> {
-    let mut fields = running(client, task).await?.unwrap_or_else(|| object([("state", "waiting".into())]));
-    let Some(located) = client.locate(task, record).await? else { return Ok(fields) };
+    let waiting = || object([("state", "waiting".into())]);
+    let running = running(client, task).await?;
+    let Some(located) = client.locate(task, record).await? else { return Ok(running.unwrap_or_else(waiting)) };
+    // What a worker publishes is up to some seconds old; where the message stands is true now.
+    let holds = |consumer: &str| matches!(&located.place, Place::Claimed(holder) if holder.to_string() == consumer);
+    let running = running.filter(|fields| fields["consumer"].as_str().is_some_and(holds));
+    let mut fields = running.unwrap_or_else(waiting);
     let header = &located.message.header;
     match located.place {
         Place::Claimed(consumer) => {
