@@ -20,6 +20,7 @@ mod large;
 mod lease;
 mod manage;
 mod promote;
+mod promote_many;
 mod purge;
 mod reclaim;
 mod release;
