@@ -1,12 +1,17 @@
 //! cancel: marks, which consumers find when they claim or renew.
 
-use gristmill_shared::{BatchId, defaults};
+use gristmill_shared::{BatchId, QueueName, defaults};
 use redis::aio::ConnectionLike;
 
 use crate::Broker;
 use crate::claim::parse_indices;
 use crate::error::BrokerError;
 use crate::reply::Reply;
+
+/// How many scheduled messages are looked at in one call, and how many calls are made: beyond two million, what is
+/// cancelled waits until it is due.
+const PAGE: usize = 1_000;
+const PAGES_MAX: usize = 2_000;
 
 /// What became of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +88,28 @@ impl Broker {
             "TOO_MANY" => Ok(Cancelled::TooMany),
             _ => Err(reply.nonsense()),
         }
+    }
+
+    /// Lets what is scheduled of a batch and cancelled as a whole be due now, so that it ends soon: a cancel alone
+    /// leaves it where it is. Returns how many messages that concerns. To be called after a cancel; without it
+    /// they end when they were due anyway.
+    pub async fn hasten<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<u64, BrokerError> {
+        let queue: Option<String> =
+            redis::cmd("HGET").arg(self.keys.batch(batch)).arg("queue").query_async(conn).await?;
+        let Some(queue) = queue.and_then(|name| QueueName::new(name).ok()) else { return Ok(0) };
+        let (mut cursor, mut hastened) = ("0".to_owned(), 0);
+        for _ in 0..PAGES_MAX {
+            let mut script = self.scripts.hasten.prepare_invoke();
+            script.key(self.keys.none()).key(self.keys.cancelled()).key(self.keys.scheduled(&queue));
+            script.arg(batch.to_string()).arg(&cursor).arg(PAGE);
+            let found: u64;
+            (cursor, found) = script.invoke_async(conn).await?;
+            hastened += found;
+            if cursor == "0" {
+                break;
+            }
+        }
+        Ok(hastened)
     }
 
     /// The marks of some batches, in their order.

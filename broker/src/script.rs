@@ -67,6 +67,7 @@ scripts! {
     forget: "message";
     purge: "message" "queues" "finish" "ending";
     cancel: "message" "finish";
+    hasten: "message";
     revive: "message" "queues" "finish";
     discard: "message" "queues";
     manage: "message" "queues";

@@ -92,20 +92,32 @@ impl Client {
     /// Cancels a batch: what has not started will not, and what runs is asked to end.
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();
-        Ok(call!(self, connection => broker.cancel(connection, batch, None)))
+        let cancelled = call!(self, connection => broker.cancel(connection, batch, None));
+        self.hasten(batch, cancelled).await
     }
 
     /// Cancels what has not started of a batch, and seals it: what runs comes to its end.
     pub async fn cancel_unstarted(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();
-        Ok(call!(self, connection => broker.cancel_unstarted(connection, batch)))
+        let cancelled = call!(self, connection => broker.cancel_unstarted(connection, batch));
+        self.hasten(batch, cancelled).await
     }
 
     /// Cancels one task of a batch.
     pub async fn cancel_task(&self, task: TaskId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();
         let indices = [task.index];
-        Ok(call!(self, connection => broker.cancel(connection, task.batch, Some(&indices))))
+        let cancelled = call!(self, connection => broker.cancel(connection, task.batch, Some(&indices)));
+        self.hasten(task.batch, cancelled).await
+    }
+
+    /// What is scheduled and cancelled now ends soon, and not when it was due.
+    async fn hasten(&self, batch: BatchId, cancelled: Cancelled) -> Result<Cancelled, ClientError> {
+        let broker = self.broker();
+        if cancelled == Cancelled::Done {
+            call!(self, connection => broker.hasten(connection, batch));
+        }
+        Ok(cancelled)
     }
 
     /// Deletes keys that nobody reads any more. No state of a queue: that is the broker's alone.

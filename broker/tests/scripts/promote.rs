@@ -1,4 +1,4 @@
-use gristmill_broker::Enqueue;
+use gristmill_broker::{ClaimFlag, Enqueue};
 use gristmill_shared::{BatchId, Lane};
 
 use crate::fixture::*;
@@ -92,4 +92,39 @@ async fn a_call_moves_at_most_eight_mebibytes_but_always_one_message() {
     let lane = b.keys().ready(&queue("a"), Lane::Normal);
     let order: Vec<Vec<u8>> = b.ask(&["LRANGE", &lane, "0", "149"]).await;
     assert!(order.iter().enumerate().all(|(i, m)| m.starts_with(&(i as u64).to_be_bytes())), "by due time");
+}
+
+#[tokio::test]
+async fn what_is_cancelled_need_not_wait_until_it_is_due() {
+    let mut b = Bench::start().await;
+    let (whole, part) = (schedule(&mut b, Lane::Normal, 200).await, schedule(&mut b, Lane::Low, 3).await);
+    let (whole, part) = (whole[0].header.batch, part[0].header.batch);
+    assert_eq!(b.broker.hasten(&mut b.conn, whole).await.unwrap(), 0, "nobody has cancelled anything");
+    b.broker.cancel(&mut b.conn, whole, None).await.unwrap();
+    b.broker.cancel(&mut b.conn, part, Some(&[1])).await.unwrap();
+    for hastened in [200, 0] {
+        assert_eq!(b.broker.hasten(&mut b.conn, whole).await.unwrap(), hastened);
+    }
+    assert_eq!(b.broker.hasten(&mut b.conn, part).await.unwrap(), 1, "the others still run when they are due");
+    b.audit().await;
+    assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 201);
+    let mut c = b.join().await;
+    let claimed = b.claim(&mut c, &from(&["a"]), LOTS).await;
+    assert!(!claimed.messages.is_empty());
+    assert!(claimed.messages.iter().all(|message| message.flag != ClaimFlag::None), "none of them runs");
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn a_message_of_which_one_task_may_run_waits() {
+    let mut b = Bench::start().await;
+    let chunk = message(BatchId::new(), "a", Lane::Normal, 0, 3);
+    let encoded = [chunk.encode().unwrap()];
+    let due_at_ms = Some(b.now().await + 60_000);
+    b.try_enqueue(&Enqueue { due_at_ms, ..first_call(&chunk, &encoded) }).await.unwrap();
+    let batch = chunk.header.batch;
+    for (index, hastened) in [(0, 0), (2, 0), (1, 1)] {
+        b.broker.cancel(&mut b.conn, batch, Some(&[index])).await.unwrap();
+        assert_eq!(b.broker.hasten(&mut b.conn, batch).await.unwrap(), hastened);
+    }
 }

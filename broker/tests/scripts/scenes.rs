@@ -7,9 +7,9 @@ use gristmill_shared::{BatchId, Certificate, ConsumerId, DeathCause, KernelName,
 
 use crate::fixture::*;
 
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 21] = [
     "enqueue", "join", "leave", "claim", "settle", "release", "renew", "touch", "reclaim", "judge", "promote", "tick",
-    "sweep", "forget", "purge", "cancel", "revive", "discard", "manage", "weed",
+    "sweep", "forget", "purge", "cancel", "revive", "discard", "manage", "weed", "hasten",
 ];
 
 /// Stands behind the messages of the low lane.
@@ -32,6 +32,8 @@ pub struct Scene {
     /// The second call of an open batch, with a blob.
     next: (Message, Vec<String>),
     parked: ParkedList,
+    /// Is cancelled, and scheduled for later.
+    later: BatchId,
 }
 
 impl Scene {
@@ -68,6 +70,7 @@ impl Scene {
             purged,
             next: open_batch(b).await,
             parked: schedule_and_park(b).await,
+            later: schedule_and_cancel(b).await,
         }
     }
 
@@ -117,6 +120,7 @@ impl Scene {
                 broker.purge(c, &a[0], Lane::Low, &encoded).await? == Purged::Done
             }
             "cancel" => broker.cancel(c, self.next.0.header.batch, None).await? == Cancelled::Done,
+            "hasten" => broker.hasten(c, self.later).await? == 1,
             "revive" => broker.revive(c, self.letter.0.task(0), &self.letter.1).await? == Revived::Done,
             "weed" => {
                 let low = broker.keys().ready(&a[0], Lane::Low);
@@ -168,6 +172,15 @@ async fn open_batch(b: &mut Bench) -> (Message, Vec<String>) {
     let batch = first.header.batch;
     let blob = b.broker.put_blob(&mut b.conn, batch, "a1", b"abc", LEASE).await.unwrap();
     (message(batch, "a", Lane::Normal, 1, 2), b.broker.blob_keys(batch, &blob))
+}
+
+async fn schedule_and_cancel(b: &mut Bench) -> BatchId {
+    let later = message(BatchId::new(), "a", Lane::Normal, 0, 2);
+    let encoded = [later.encode().unwrap()];
+    let due_at_ms = Some(b.now().await + 3_600_000);
+    b.try_enqueue(&Enqueue { due_at_ms, ..first_call(&later, &encoded) }).await.unwrap();
+    b.broker.cancel(&mut b.conn, later.header.batch, None).await.unwrap();
+    later.header.batch
 }
 
 /// One message is due, another waits in a parked list.

@@ -88,6 +88,24 @@ async fn a_running_task_learns_of_its_cancel_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scheduled_tasks_end_when_they_are_cancelled() {
+    let redis = Redis::start();
+    let _worker = WorkerOptions::new().start(&redis);
+    let client = redis.client().await;
+    let later = SubmitOptions::new().delay(Duration::from_secs(3_600));
+    let task = client.submit_with(square, 3, &later).await.unwrap();
+    let batch = client.map_with(square, 0..100, &later).await.unwrap();
+    let other = client.submit_with(square, 4, &later).await.unwrap();
+    task.cancel().await.unwrap();
+    client.cancel(batch.id()).await.unwrap();
+    assert_eq!(task.result().await.as_ref().err().map(kind), Some(OutcomeKind::Cancelled));
+    let kinds = crate::kinds(&client, batch.id()).await;
+    assert!(kinds.iter().all(|&kind| kind == OutcomeKind::Cancelled), "{kinds:?}");
+    let waiting = client.queues().await.unwrap()[0].scheduled_tasks;
+    assert_eq!(waiting, 1, "what nobody cancelled waits: {}", other.id());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hard_limit_ends_all_programs_of_a_task() {
     let redis = Redis::start();
     let _worker = WorkerOptions::new().test_kernels().start(&redis);
