@@ -2,6 +2,9 @@
 //! each client; every result arrives once.
 
 mod away;
+mod drain;
+mod passwords;
+mod refusing;
 mod scene;
 mod sentinels;
 mod silent;

@@ -11,19 +11,22 @@ use crate::events;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_millis(500);
+/// Reasons that are told of one outage.
+const REASONS_MAX: usize = 8;
 
 /// A connection that is established again when it broke.
 pub struct Link {
     endpoint: Endpoint,
     timeouts: Timeouts,
     connection: Option<MultiplexedConnection>,
-    broke: bool,
+    /// Why it broke, and why it could not be established since: each reason once.
+    broke: Vec<String>,
 }
 
 impl Link {
     /// Connects at the first use.
     pub fn new(endpoint: Endpoint, timeouts: Timeouts) -> Self {
-        Self { endpoint, timeouts, connection: None, broke: false }
+        Self { endpoint, timeouts, connection: None, broke: Vec::new() }
     }
 
     /// A link for calls that block for up to `block`, and for nothing else.
@@ -47,7 +50,7 @@ impl Link {
             Some(connection) => connection,
             None => connect(&self.endpoint, &self.timeouts).await?,
         };
-        if std::mem::take(&mut self.broke) {
+        if !std::mem::take(&mut self.broke).is_empty() {
             tracing::info!(event = events::REDIS_RECONNECTED, redis = %self.endpoint, "Redis answers again");
         }
         Ok(self.connection.insert(connection))
@@ -64,15 +67,17 @@ impl Link {
         self.connection = None;
     }
 
-    /// The same, and says why in the log.
+    /// The same, and says why in the log: each reason once until it works again.
     pub fn lost(&mut self, error: &dyn Display) {
-        if !std::mem::replace(&mut self.broke, true) {
+        self.drop_connection();
+        let reason = error.to_string();
+        if self.broke.len() < REASONS_MAX && !self.broke.contains(&reason) {
             tracing::warn!(
-                event = events::REDIS_DISCONNECTED, redis = %self.endpoint, %error,
+                event = events::REDIS_DISCONNECTED, redis = %self.endpoint, error = reason,
                 "the connection to Redis broke"
             );
+            self.broke.push(reason);
         }
-        self.drop_connection();
     }
 
     /// The connection; tries again and again, at least once, until it stands or the time is over.
