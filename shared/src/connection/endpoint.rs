@@ -65,8 +65,7 @@ impl Endpoint {
 
     /// Whether a password stands in it, which a command line should not show.
     pub fn has_password(&self) -> bool {
-        let at_sentinels =
-            matches!(&self.address, Address::Sentinels(sentinels) if sentinels.login.password.is_some());
+        let at_sentinels = matches!(&self.address, Address::Sentinels(sentinels) if sentinels.login.password.is_some());
         self.login.password.is_some() || at_sentinels
     }
 
@@ -100,9 +99,8 @@ impl Node {
 }
 
 fn info(address: ConnectionAddr, login: &Login, db: u32, timeouts: &Timeouts) -> ConnectionInfo {
-    let mut redis = RedisConnectionInfo::default()
-        .set_db(i64::from(db))
-        .set_lib_name("gristmill", env!("CARGO_PKG_VERSION"));
+    let mut redis =
+        RedisConnectionInfo::default().set_db(i64::from(db)).set_lib_name("gristmill", env!("CARGO_PKG_VERSION"));
     if let Some(user) = &login.user {
         redis = redis.set_username(user);
     }
