@@ -129,7 +129,7 @@ fn every_step_says_what_it_verified() {
     let verified = [
         format!("verified: the supervisor has {} children, the {consumers} consumers among them", consumers.get() + 1),
         "verified: 4 of 4 sums are 666666166.4588418".to_owned(),
-        "verified: [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]".to_owned(),
+        "verified: [0, 1, 4, 9, 16, 25, 36, 49, 64, 81] came back, in this order".to_owned(),
         "verified: 2,000 results of 1,000 points each make π ≈ 3.1".to_owned(),
         "different ones: the same as counted directly here".to_owned(),
         "messages and fell to 0;".to_owned(),
@@ -199,10 +199,13 @@ fn silent() -> ChildStdout {
 }
 
 #[test]
-fn without_a_worker_program_it_says_so() {
+fn what_it_cannot_work_with_is_said_in_one_line() {
     let demo = Demo::start(&mut command(&["--worker", "/nowhere/gristmill-worker"]));
     let output = demo.end();
     assert_says(&error(&output, 2), &["--worker=/nowhere/gristmill-worker is not an executable file"]);
+    // A Redis that would not be used.
+    let demo = Demo::start(&mut command(&["--redis", "redis://127.0.0.1:1"]));
+    assert_says(&error(&demo.end(), 2), &["demo starts a Redis of its own"]);
     // A program that is no worker.
     let demo = Demo::start(&mut command(&["--worker", binaries::find("gristmill").to_str().unwrap()]));
     let output = demo.end();

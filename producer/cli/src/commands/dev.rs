@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(100);
 
 pub async fn run(global: &Global, args: Dev, signals: &mut Signals) -> Result<(), Exit> {
-    refuse_redis()?;
+    refuse_redis("dev")?;
     let program = find_worker(args.worker.as_deref())?;
     let mut private = tokio::select! {
         started = start(global, &args) => started?,
@@ -43,11 +43,11 @@ async fn start(global: &Global, args: &Dev) -> Result<Private, Exit> {
 }
 
 /// A Redis that was named on the command line would not be used.
-fn refuse_redis() -> Result<(), Exit> {
+pub fn refuse_redis(command: &str) -> Result<(), Exit> {
     if std::env::args_os().any(|arg| arg.as_encoded_bytes().starts_with(b"--redis")) {
-        return Err(Exit::usage(
-            "dev starts a Redis of its own: leave --redis away, or run gristmill-worker --redis URL",
-        ));
+        return Err(Exit::usage(format!(
+            "{command} starts a Redis of its own: leave --redis away, or run gristmill-worker --redis URL"
+        )));
     }
     Ok(())
 }

@@ -55,7 +55,7 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     let record = mill.client.batch(batch).await?.ok_or(ClientError::BatchGone(batch))?;
     let (succeeded, ended) = (record.count(OutcomeKind::Succeeded), record.ended());
     let found = format!(
-        "{right} of {tasks} results came back right; the batch counts {succeeded} tasks that succeeded and {} others",
+        "{right} of {tasks} results came back right; the batch counts {succeeded} that succeeded, and {} others",
         ended - succeeded
     );
     let holds = right == tasks && sums.len() == tasks && succeeded == tasks as u64 && ended == succeeded;

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use self::mill::Mill;
 use self::page::Page;
+use super::dev::refuse_redis;
 use crate::args::{Demo, Global};
 use crate::exit::Exit;
 use crate::private::find_worker;
@@ -29,6 +30,7 @@ const STEP_MAX: Duration = Duration::from_secs(120);
 
 /// Runs all steps; ends Redis and the worker, however that goes.
 pub async fn run(global: &Global, args: Demo, signals: &mut Signals) -> Result<(), Exit> {
+    refuse_redis("demo")?;
     let program = find_worker(args.worker.as_deref())?;
     let start = Instant::now();
     let mut page = Page::new();

@@ -52,7 +52,7 @@ impl Page {
 
     /// A line as it is.
     pub fn line(&self, text: &str) -> Result<(), Exit> {
-        self.print(&format!("{MARGIN}  {text}\n"))
+        self.print(&format!("{MARGIN}  {}\n", text.trim_end()))
     }
 
     /// An empty line.

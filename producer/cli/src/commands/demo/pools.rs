@@ -42,7 +42,7 @@ async fn squares(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     };
     let expected: Vec<i64> = (0..10).map(|n| n * n).collect();
     if squares == expected {
-        return page.check("square", true, &format!("{squares:?}"));
+        return page.check("square", true, &format!("{squares:?} came back, in this order"));
     }
     page.check("square", false, &format!("{squares:?} came back, {expected:?} is right"))
 }

@@ -22,11 +22,11 @@ const IDEAL: f64 = 0.7;
 
 pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     let consumers = mill.consumers;
-    page.step(&format!("{consumers} consumers against 1"))?;
     if consumers == 1 {
-        page.prose("This machine has one core, so there is nothing to compare: more consumers would share it.")?;
-        return page.gap();
+        page.step("More consumers are faster, where there are more cores")?;
+        return page.prose("This machine has one core, so there is nothing to compare: two consumers would share it.");
     }
+    page.step(&format!("{consumers} consumers against 1"))?;
     let work = Work::new(mill);
     page.prose(&format!(
         "The same {} tasks of about {:.0?} twice: first on a queue that a second worker with one consumer serves, then \
