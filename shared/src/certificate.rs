@@ -37,7 +37,7 @@ pub struct Certificate {
     /// Whether the system wrote a core file.
     #[serde(default)]
     pub core_dumped: bool,
-    /// Whether the system's out-of-memory killer struck.
+    /// Whether the system's out-of-memory killer struck, or the system refused memory and the process aborted.
     #[serde(default)]
     pub out_of_memory: bool,
     /// Largest resident size of the process, bytes.

@@ -26,8 +26,8 @@ Examples:
   gristmill-worker --redis redis+unix:///run/redis.sock --log-format json
   gristmill-worker --memory-limit 2GiB --max-tasks-per-consumer 1000
 
-Durations: 500ms, 10s, 2m, 1h. Sizes: 512MiB, 2GiB, 500MB, or a number of bytes. Memory that the program loads before it
-starts its consumers is shared by all of them, and counts for none.
+Durations: 500ms, 10s, 2m, 1h. Sizes: 512MiB, 2GiB, 500MB, or a number of bytes.
+Memory that the program loads before it starts its consumers is shared, and counts for none.
 
 Signals: TERM or INT once drains (running tasks get the grace time), twice stops at once.
 Exit codes: 0 after a drain, 2 bad usage, 3 Redis unreachable or refusing, 130/143 stopped at once.";
@@ -54,8 +54,8 @@ struct LowArgs {
     /// How long a drain lets running tasks finish, for instance 25s.
     #[arg(long, value_name = "DURATION", default_value = "25s")]
     grace: String,
-    /// Memory that a consumer may hold while it runs a task, together with the programs that the task starts, for
-    /// instance 512MiB or 2GiB. A task that passes it ends as out of memory. A task that declares more is refused.
+    /// Memory that each consumer may hold while it runs a task, together with the programs that the task starts, for
+    /// instance 512MiB or 2GiB. A task that passes it ends as out of memory, one that declares more is not started.
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<String>,
     /// A consumer that has run so many tasks makes room for a fresh process.

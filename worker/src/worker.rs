@@ -5,9 +5,10 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use gristmill_shared::{Kernels, events};
+use gristmill_shared::{Kernels, events, size};
 
 use crate::args::{self, Args, ArgsError};
+use crate::config::WorkerConfig;
 use crate::descriptors::Foreign;
 use crate::roles::{EXIT_BUG, EXIT_OK};
 use crate::{logging, process, supervisor};
@@ -105,6 +106,7 @@ impl Worker {
                 "a password on the command line is visible to every user of this machine: set GRISTMILL_REDIS instead"
             );
         }
+        warn_of_memory(&config);
         let kernels = offered(self.kernels, config.test_kernels, self.test_kernels)?;
         if let Some(load) = self.preload {
             load().map_err(|error| (EXIT_USAGE, vec![format!("preload failed: {error}")]))?;
@@ -123,6 +125,19 @@ impl Worker {
 /// Runs a worker with these kernels; the whole `main` of most worker programs.
 pub fn main(kernels: Kernels) -> ExitCode {
     Worker::new(kernels).main()
+}
+
+/// A limit that all consumers together cannot reach protects nobody.
+fn warn_of_memory(config: &WorkerConfig) {
+    let Some((limit, machine)) = config.limits.memory.zip(config.limits.machine_memory) else { return };
+    if limit.saturating_mul(config.consumers as u64) > machine {
+        let (limit, machine, consumers) = (size::text(limit), size::text(machine), config.consumers);
+        tracing::warn!(
+            event = events::SETTING_DOUBTFUL,
+            setting = "--memory-limit",
+            "{consumers} consumers with {limit} each may need more than the {machine} there are: lower one of the two"
+        );
+    }
 }
 
 fn offered(kernels: Kernels, wanted: bool, tests: Option<fn() -> Kernels>) -> Result<Kernels, Refusal> {

@@ -11,6 +11,8 @@ use gristmill_worker::{KernelError, Worker, kernel, kernels};
 
 /// What was loaded, shared by all consumers.
 static LOADED: OnceLock<u32> = OnceLock::new();
+/// As large as asked for.
+static MODEL: OnceLock<Vec<u8>> = OnceLock::new();
 
 /// The loaded value, and the pid of the process that answers.
 #[kernel]
@@ -50,6 +52,8 @@ fn visit(number: u64, free: u64) -> Result<String, KernelError> {
 
 fn load() -> std::io::Result<()> {
     LOADED.get_or_init(|| 42);
+    let bytes = std::env::var("PRELOAD_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+    MODEL.get_or_init(|| vec![1; bytes]);
     let Some(path) = std::env::var_os("PRELOAD_TRACE") else { return Ok(()) };
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     writeln!(file, "{}", std::process::id())

@@ -97,6 +97,19 @@ async fn what_declares_more_than_there_is_does_not_start() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_machine_does_not_have_is_a_crash_that_tells_so() {
+    let redis = Redis::start();
+    let _worker = WorkerOptions::new().test_kernels().start(&redis);
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (kind, failure, executed) = run(&client, "jump", folder.path(), &SubmitOptions::new()).await;
+    assert_eq!((kind, executed), (OutcomeKind::OutOfMemory, usize::from(CRASHES_MAX)), "{failure:?}");
+    let certificate = failure.certificate.expect("a process died");
+    assert_eq!((certificate.cause, certificate.signal), (DeathCause::Crash, Some(Signal::SIGABRT as i32)));
+    assert!(certificate.out_of_memory, "{certificate:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
     // In this order: the group can only go after the worker.
     let Some(group) = Cgroup::with_memory(192 * MIB) else {
