@@ -4,15 +4,16 @@
 
 mod bad_input;
 mod bare_worker;
+mod dead_letters;
 mod demo;
 mod dev;
-mod fake_server;
 mod doctor;
+mod fake_server;
 mod foreign_messages;
 mod foreign_server;
 mod forms;
-mod hops;
 mod fsck;
+mod hops;
 mod kernel_names;
 mod listings;
 mod other_languages;

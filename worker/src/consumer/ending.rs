@@ -7,7 +7,7 @@ use gristmill_shared::codec::CodecError;
 use gristmill_shared::dead_letter::Epitaph;
 use gristmill_shared::defaults::{CALL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, MESSAGE_TASKS_MAX, RUN_BYTES_MAX};
 use gristmill_shared::kernel::Retry;
-use gristmill_shared::{Failure, Keys, Message, Outcome, OutcomeKind, TaskId};
+use gristmill_shared::{Certificate, Failure, Keys, Message, Outcome, OutcomeKind, TaskId};
 
 use super::handover::FAILURES_PER_MESSAGE_MAX;
 use super::inflight::{End, Fate, Held};
@@ -18,6 +18,7 @@ const BYTES_MAX: usize = CALL_BYTES_MAX - 64 * 1024;
 const TEXTS_BYTES_MAX: usize = 96 * 1024;
 const TEXT_BYTES_MIN: usize = 160;
 const LETTER_BYTES: usize = 200;
+const CERTIFICATE_BYTES: usize = 800;
 
 /// What happened, for the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,15 +67,20 @@ pub fn fitting<'a>(over: impl Iterator<Item = &'a Held>) -> usize {
 /// Roughly what the end of a message adds to a call.
 fn weight(held: &Held) -> usize {
     let ends = || held.ends.iter().take(kept(held)).flatten();
-    let bad = ends().filter(|end| matches!(end, End::Attempt(..) | End::Final(..))).count();
+    let bad = ends().filter(|end| is_bad(end)).count();
     let values = ends().map(|end| match end {
         End::Value(value) => value.len() + 6,
         End::Uploaded(_) => 200,
         End::Attempt(_, error) => 2 * error.message.len().min(text_limit(bad)) + 2 * LETTER_BYTES,
         End::Final(_, text) => 2 * text.len().min(text_limit(bad)) + 2 * LETTER_BYTES,
+        End::Stopped(..) => 2 * CERTIFICATE_BYTES + 2 * LETTER_BYTES,
     });
     let replaced = if bad > 0 || matches!(held.fate, Fate::Park(_)) { held.bytes } else { 0 };
     values.sum::<usize>() + replaced + LETTER_BYTES
+}
+
+fn is_bad(end: &End) -> bool {
+    matches!(end, End::Attempt(..) | End::Stopped(..) | End::Final(..))
 }
 
 fn text_limit(bad: usize) -> usize {
@@ -118,7 +124,7 @@ impl<J: FnMut() -> f64> Writer<J> {
             self.ending.replacements.push(Replacement { message: held.message.clone(), to });
             return Ok(());
         }
-        let bad = held.ends.iter().flatten().filter(|end| matches!(end, End::Attempt(..) | End::Final(..))).count();
+        let bad = held.ends.iter().flatten().filter(|end| is_bad(end)).count();
         let kept = kept(held);
         for (item, end) in held.ends.iter().enumerate().take(kept) {
             match end {
@@ -145,6 +151,14 @@ impl<J: FnMut() -> f64> Writer<J> {
                     return self.again(held, item, delay);
                 }
                 return self.bad(held, item, *kind, failure(&error.message, attempt, text_limit));
+            }
+            End::Stopped(kind, certificate) => {
+                if let Some(delay) = self.retry_delay(held, Retry::AsConfigured) {
+                    return self.again(held, item, delay);
+                }
+                let mut failure = failure(&certificate.summary, attempt, text_limit);
+                failure.certificate = Some(Certificate { item: Some(item), ..Certificate::clone(certificate) });
+                return self.bad(held, item, *kind, failure);
             }
         }
         Ok(())

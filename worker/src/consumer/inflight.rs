@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gristmill_broker::ParkedList;
 use gristmill_shared::message::{BlobRef, Body};
-use gristmill_shared::{BatchId, KernelError, Message, OutcomeKind, RegisteredKernel, TaskTime};
+use gristmill_shared::{BatchId, Certificate, KernelError, Message, OutcomeKind, RegisteredKernel, TaskTime};
 
 /// How one item ended, before anybody asked whether it is tried again.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,6 +16,8 @@ pub enum End {
     Uploaded(BlobRef),
     /// Its attempt failed in this way; a retry may follow.
     Attempt(OutcomeKind, KernelError),
+    /// A limit has ended its attempt, and with it this process; a retry may follow.
+    Stopped(OutcomeKind, Box<Certificate>),
     /// It ended for good.
     Final(OutcomeKind, String),
 }

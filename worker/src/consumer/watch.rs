@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use gristmill_shared::{KernelError, OutcomeKind};
+use gristmill_shared::{Certificate, DeathCause, OutcomeKind};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::handover::{Cut, Running};
@@ -88,8 +88,8 @@ fn enforce(io: &Io, running: &Running, stopping: &mut Option<(u64, u32, Instant)
     if let Some(limit) = time_limit(io, running.serial)
         && running.item_for >= limit
     {
-        let text = format!("ran longer than its time limit of {limit:?}");
-        return settle_as(io, running, Leaving::TimeLimit, End::Attempt(OutcomeKind::TimedOut, KernelError::new(text)));
+        let end = End::Stopped(OutcomeKind::TimedOut, Box::new(certificate(io, running, limit)));
+        return settle_as(io, running, Leaving::TimeLimit, end);
     }
     if io.handover.stop.load(Relaxed) {
         let (serial, item, since) = *stopping.get_or_insert((running.serial, running.item, Instant::now()));
@@ -106,6 +106,19 @@ fn enforce(io: &Io, running: &Running, stopping: &mut Option<(u64, u32, Instant)
     {
         let returned = Some(Cut { serial: running.serial, item: running.item });
         end(io, Mode::Ending { why: Leaving::Drain, returned });
+    }
+}
+
+/// What is known of a task that runs longer than it may, as its process is about to end over it.
+fn certificate(io: &Io, running: &Running, limit: Duration) -> Certificate {
+    let slot = io.slot.snapshot();
+    let summary = format!("ran longer than its time limit of {limit:?}");
+    Certificate {
+        run_ms: Some(running.item_for.as_millis() as u64),
+        peak_rss_bytes: Some(slot.peak_rss_bytes).filter(|&bytes| bytes > 0),
+        progress: slot.progress,
+        host: Some(io.config.host.clone()),
+        ..Certificate::unseen(DeathCause::TimeLimit, io.consumer.to_string(), summary)
     }
 }
 

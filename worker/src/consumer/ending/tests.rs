@@ -1,5 +1,5 @@
 use gristmill_broker::ParkedList;
-use gristmill_shared::{KernelError, KernelName};
+use gristmill_shared::{DeathCause, KernelError, KernelName};
 
 use super::super::testing::{body, echo, held, message};
 use super::*;
@@ -71,6 +71,28 @@ fn an_item_with_attempts_left_is_cut_out_and_scheduled() {
     assert_eq!((replacement.message.header.attempt, replacement.message.header.first), (2, 1));
     assert_eq!(replacement.message.read_body().unwrap().args, [vec![1]]);
     assert!(settlement.ending.dead.is_empty());
+}
+
+#[test]
+fn what_a_limit_has_ended_is_tried_again_or_keeps_its_certificate() {
+    for (retries, dies) in [(1, false), (0, true)] {
+        let mut held = with_retries(retries, 1);
+        held.end_all(&End::Value(vec![1]));
+        held.ends[1] = Some(End::Stopped(
+            OutcomeKind::TimedOut,
+            Box::new(Certificate::unseen(DeathCause::TimeLimit, "c", "ran longer than it may")),
+        ));
+        let (settlement, _) = settle(&[held]);
+        let (dead, replacements) = (&settlement.ending.dead, &settlement.ending.replacements);
+        assert_eq!((dead.len(), replacements.len()), (usize::from(dies), usize::from(!dies)));
+        let Some(dead) = dead.first() else { continue };
+        let Outcome::Bad(OutcomeKind::TimedOut, failure) = &settlement.ending.runs[1].outcomes[0] else {
+            panic!("{settlement:?}")
+        };
+        assert_eq!(failure.message, "ran longer than it may");
+        assert_eq!(failure.certificate.as_ref().unwrap().item, Some(1));
+        assert_eq!(dead.epitaph.failure.as_ref(), Some(failure));
+    }
 }
 
 #[test]
