@@ -93,7 +93,7 @@ fn kernels_are_described() {
         &one,
         &["arguments         string\n", "retries           0 (default)\n", "\nA word is a longest run of letters"],
     );
-    assert_eq!(rows(&rig.cli.run(&["kernels", "square", "--json"])), [square.clone()]);
+    assert_eq!(rows(&rig.cli.run(&["kernels", "square", "--json"])), std::slice::from_ref(square));
     let unknown = error(&rig.cli.run(&["kernels", "sqare"]), 5);
     assert_eq!(unknown, "no worker offers the kernel \"sqare\"; did you mean square?");
 }
