@@ -308,6 +308,7 @@ impl World<'_> {
                 ClaimFlag::Cancelled => self.coverage.event("claimed: cancelled", 1),
                 ClaimFlag::SomeCancelled(_) => self.coverage.event("claimed: some cancelled", 1),
                 ClaimFlag::Expired => self.coverage.event("claimed: expired", 1),
+                ClaimFlag::OverBudget(_) => self.coverage.event("claimed: over budget", 1),
             }
         }
         Ok(())
@@ -405,6 +406,7 @@ fn flag(model: &Model, message: &Message) -> ClaimFlag {
     let expired = message.header.expires_at_ms <= model.now;
     match model.marks.get(&message.header.batch) {
         Some(Mark::All) => ClaimFlag::Cancelled,
+        Some(Mark::OverBudget(budget, _)) => ClaimFlag::OverBudget(*budget),
         Some(Mark::Tasks(tasks)) if !expired => ClaimFlag::SomeCancelled(tasks.clone()),
         _ if expired => ClaimFlag::Expired,
         _ => ClaimFlag::None,

@@ -36,6 +36,7 @@ pub const EVENTS: &[&str] = &[
     "claimed: cancelled",
     "claimed: some cancelled",
     "claimed: expired",
+    "claimed: over budget",
     "chunk cut by release",
     "retry in a message of its own",
     "message parked",

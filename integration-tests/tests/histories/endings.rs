@@ -26,7 +26,7 @@ pub fn settlement(
         what.take.push((message.header.batch, message.header.queue.clone()));
         let ending = &mut what.ending;
         match &claimed.flag {
-            ClaimFlag::Cancelled => unrun(ending, &message, OutcomeKind::Cancelled, nonce),
+            ClaimFlag::Cancelled | ClaimFlag::OverBudget(_) => unrun(ending, &message, OutcomeKind::Cancelled, nonce),
             ClaimFlag::Expired => unrun(ending, &message, OutcomeKind::Expired, nonce),
             _ if body.kernel == KERNELS[1] && !knows_strange => {
                 let to = Destination::Parked(ParkedList::Kernel(KernelName::new(body.kernel)?));

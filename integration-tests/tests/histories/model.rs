@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use gristmill_broker::{Destination, Ending, Release, Settlement};
+use gristmill_broker::{Destination, Ending, Release, Run, Settlement};
+use gristmill_shared::outcome::encode_run;
 use gristmill_shared::{BatchId, ConsumerId, Header, Message, Outcome, OutcomeKind, defaults};
 
 /// Half a second off the grid, as everything that is compared with the clock.
@@ -69,6 +70,12 @@ pub struct Batch {
     pub counts: [u64; 8],
     /// What readers find: first index and outcomes of each run.
     pub fields: BTreeMap<u64, Vec<Outcome>>,
+    /// What the stored runs take, by first index, and what is counted of it. What a revived task overwrites stays counted.
+    pub sizes: BTreeMap<u64, u64>,
+    pub bytes: u64,
+    /// What the results may take; none for a batch of one, or one that came back.
+    pub budget: Option<u64>,
+    pub stopped: bool,
 }
 
 impl Batch {
@@ -95,6 +102,8 @@ impl Batch {
 pub enum Mark {
     All,
     Tasks(Vec<u64>),
+    /// What has not started, because the results take more bytes; and these tasks even if they run.
+    OverBudget(u64, Vec<u64>),
 }
 
 #[derive(Debug, Clone, Default)]
@@ -178,10 +187,13 @@ impl Model {
     pub fn end(&mut self, ending: &Ending) -> Held<Written> {
         let mut written = Written::default();
         for run in &ending.runs {
-            self.record(run.batch, run.first, &run.outcomes, &mut written)?;
+            self.record(run, &mut written)?;
         }
         for run in &ending.runs {
             written.finished += usize::from(self.finish(run.batch));
+        }
+        for run in &ending.runs {
+            written.finished += usize::from(self.stop_over_budget(run.batch));
         }
         for replacement in &ending.replacements {
             if let Destination::Scheduled { due_at_ms } = replacement.to {
@@ -196,7 +208,9 @@ impl Model {
         Ok(written)
     }
 
-    fn record(&mut self, id: BatchId, first: u64, outcomes: &[Outcome], written: &mut Written) -> Held {
+    fn record(&mut self, run: &Run, written: &mut Written) -> Held {
+        let Run { batch: id, first, outcomes, .. } = run;
+        let (id, first) = (*id, *first);
         let Some(batch) = self.batches.get_mut(&id) else {
             self.orphaned += outcomes.len() as u64;
             written.orphaned += outcomes.len();
@@ -207,8 +221,32 @@ impl Model {
             batch.counts[usize::from(outcome.kind().code())] += 1;
         }
         batch.fields.insert(first, outcomes.to_vec());
+        if !batch.single {
+            let size = encode_run(outcomes, &run.times)?.len() as u64;
+            batch.sizes.insert(first, size);
+            batch.bytes += size;
+        }
         written.recorded += outcomes.len();
         Ok(())
+    }
+
+    /// Nothing more is started of a batch whose results take too much. True if that finished it.
+    fn stop_over_budget(&mut self, id: BatchId) -> bool {
+        let Some(batch) = self.batches.get_mut(&id) else { return false };
+        let Some(budget) = batch.budget.filter(|budget| batch.bytes > *budget) else { return false };
+        if batch.stopped || batch.finished_at.is_some() {
+            return false;
+        }
+        batch.stopped = true;
+        let open = batch.total.is_none();
+        match self.marks.entry(id).or_insert_with(|| Mark::Tasks(Vec::new())) {
+            Mark::Tasks(tasks) => {
+                let tasks = std::mem::take(tasks);
+                self.marks.insert(id, Mark::OverBudget(budget, tasks));
+            }
+            Mark::All | Mark::OverBudget(..) => {}
+        }
+        open && self.seal(id)
     }
 
     /// Finishes a batch that is sealed and has all its outcomes; once.
@@ -239,7 +277,8 @@ impl Model {
     /// Whether a mark of the whole batch waits for tasks that have not ended.
     pub fn is_cancelled_whole(&self, id: BatchId) -> bool {
         let is_over = |batch: &Batch| batch.finished_at.is_some() && batch.has_all_outcomes();
-        self.marks.get(&id) == Some(&Mark::All) && self.batches.get(&id).is_some_and(|batch| !is_over(batch))
+        let whole = matches!(self.marks.get(&id), Some(Mark::All | Mark::OverBudget(..)));
+        whole && self.batches.get(&id).is_some_and(|batch| !is_over(batch))
     }
 
     /// Whoever revives a task wants it to run: it is not cancelled any more.

@@ -34,6 +34,8 @@ const RUNS_TWICE: &[(&str, &str)] =
     &[("if stored == op then return 'REPLAY' end", "if stored == op then return 'RUN' end")];
 const ANY_OP: &[(&str, &str)] = &[("  return 'LOST'\nend", "  return stored and 'RUN' or 'LOST'\nend")];
 
+const NO_BUDGET: &[(&str, &str)] = &[("local over = b.bytes_max and", "local over = false and")];
+
 /// At least the fence of each script that has one.
 const MUTANTS: &[Mutant] = &[
     mutant(
@@ -59,6 +61,9 @@ const MUTANTS: &[Mutant] = &[
     mutant("settle", "no fence", NO_FENCE),
     mutant("settle", "a repeated call runs again", RUNS_TWICE),
     mutant("settle", "any op", ANY_OP),
+    mutant("settle", "no budget of results", NO_BUDGET),
+    mutant("judge", "no budget of results", NO_BUDGET),
+    mutant("forget", "makes no room", &[("if freed > 0 then", "if false then")]),
     mutant("release", "no fence", NO_FENCE),
     mutant("release", "a repeated call runs again", RUNS_TWICE),
     mutant("release", "any op", ANY_OP),
@@ -136,8 +141,8 @@ fn rare() -> [(Mutant, Vec<Op>); 2] {
 /// A history of one batch of one task.
 fn history(ops: Vec<Op>) -> History {
     let (queue, lane, calls) = (0, Lane::Normal, vec![vec![1]]);
-    let (single, strange, blob, worn) = (false, false, false, false);
-    let plan = BatchPlan { queue, lane, calls, single, strange, blob, worn, due: Due::Now, life: Life::Long };
+    let (single, strange, blob, worn, frugal) = (false, false, false, false, false);
+    let plan = BatchPlan { queue, lane, calls, single, strange, blob, worn, frugal, due: Due::Now, life: Life::Long };
     History { batches: vec![plan], ops }
 }
 

@@ -26,6 +26,8 @@ pub struct BatchPlan {
     pub blob: bool,
     /// Its tasks were charged before, as far as it goes: one more crash or loss ends them.
     pub worn: bool,
+    /// Its results may take next to no room.
+    pub frugal: bool,
     pub due: Due,
     pub life: Life,
 }

@@ -30,6 +30,13 @@ pub struct Producer {
     uploaded: bool,
 }
 
+impl BatchPlan {
+    /// What its results may take: those of some ten tasks, or enough.
+    fn result_bytes(&self) -> u64 {
+        if self.frugal { 120 } else { defaults::RESULT_BYTES_MAX }
+    }
+}
+
 impl Producer {
     pub fn new(plan: BatchPlan, world: &mut World<'_>) -> Held<Self> {
         let now = world.model.now;
@@ -134,7 +141,7 @@ impl World<'_> {
             messages: &messages,
             due_at_ms: producer.due_at,
             result_ttl: Duration::from_millis(RESULT_TTL_MS),
-            result_bytes: defaults::RESULT_BYTES_MAX,
+            result_bytes: plan.result_bytes(),
             blobs: &blobs,
         };
         let expected = self.expected(at, &call);
@@ -204,6 +211,7 @@ impl World<'_> {
         }
         let batch = self.model.batches.entry(id).or_default();
         batch.single = producer.plan.single;
+        batch.budget = (!batch.single).then(|| producer.plan.result_bytes());
         batch.next_seq = seq as u64 + 1;
         batch.tasks += calls[seq].iter().map(|&count| u64::from(count)).sum::<u64>();
         batch.members = (0..batch.tasks).collect();
@@ -281,7 +289,7 @@ impl World<'_> {
         let (single, open) = (batch.single, batch.total.is_none());
         let marks: &mut BTreeMap<_, _> = &mut self.model.marks;
         match (tasks, marks.entry(id).or_insert_with(|| Mark::Tasks(Vec::new()))) {
-            (Some(tasks), Mark::Tasks(marked)) if !single => {
+            (Some(tasks), Mark::Tasks(marked) | Mark::OverBudget(_, marked)) if !single => {
                 for task in tasks {
                     if !marked.contains(task) {
                         marked.push(*task);
@@ -306,7 +314,10 @@ impl World<'_> {
         if batch.single || firsts.is_empty() {
             return Ok(());
         }
-        firsts.iter().for_each(|first| _ = batch.fields.remove(first));
+        for first in &firsts {
+            batch.fields.remove(first);
+            batch.bytes -= batch.sizes.remove(first).unwrap_or_default();
+        }
         self.forgotten.insert(id);
         self.broker.forget(&mut self.conn, id, &firsts, &[]).await?;
         self.coverage.reply("forget", "DONE");

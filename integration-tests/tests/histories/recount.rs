@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use gristmill_broker::fsck::{Flaw, Fsck};
 use gristmill_shared::outcome::decode_run;
 use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{BatchId, Keys, Outcome, OutcomeKind};
@@ -27,7 +28,17 @@ impl World<'_> {
         let (dump, places) = self.check_state().await?;
         self.check_leases(&dump)?;
         self.check_suspects(&dump)?;
-        self.check_batches(&dump, &places)
+        self.check_batches(&dump, &places)?;
+        self.check_fsck().await
+    }
+
+    /// fsck finds nothing but the rubbish that waits for a claim.
+    async fn check_fsck(&mut self) -> Held {
+        let mut fsck = Fsck::new(self.broker).at(self.model.now);
+        let report = fsck.look(&mut self.conn).await?;
+        let wrong: Vec<_> = report.findings.iter().filter(|found| found.flaw != Flaw::UnreadableMessage).collect();
+        hold!(wrong.is_empty() && report.notes.is_empty(), "fsck finds {wrong:?} {:?}", report.notes);
+        Ok(())
     }
 
     fn check_leases(&self, dump: &Dump) -> Held {
@@ -100,6 +111,9 @@ impl World<'_> {
             (Some(_), Some(_)) => "finished",
         };
         hold!(state == expected, "{id} is {state}, not {expected}");
+        let (bytes, stopped) = (number(hash, "result_bytes")?, hash.contains_key("stopped"));
+        hold!(bytes == batch.bytes, "{id}: its results are counted as {bytes} bytes, and take {}", batch.bytes);
+        hold!(stopped == batch.stopped, "{id} is stopped: {stopped}, not {}", batch.stopped);
         let excess = batch.recreated.is_none() && batch.total.is_some_and(|total| total < batch.outcomes());
         hold!(!excess, "{id} has more outcomes than tasks");
         Ok(())
@@ -123,8 +137,11 @@ fn fields(dump: &Dump, keys: &Keys, id: BatchId, batch: &Batch) -> Held<BTreeMap
 }
 
 fn mark_text(mark: &Mark) -> String {
+    let list = |tasks: &[u64]| tasks.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
     match mark {
         Mark::All => "*".into(),
-        Mark::Tasks(tasks) => tasks.iter().map(u64::to_string).collect::<Vec<_>>().join(","),
+        Mark::Tasks(tasks) => list(tasks),
+        Mark::OverBudget(budget, tasks) if tasks.is_empty() => format!("-!{budget}"),
+        Mark::OverBudget(budget, tasks) => format!("-!{budget},{}", list(tasks)),
     }
 }

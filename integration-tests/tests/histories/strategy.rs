@@ -20,11 +20,11 @@ fn batch() -> impl Strategy<Value = BatchPlan> {
     let due = prop_oneof![5 => Just(Due::Now), 1 => Just(Due::Soon)];
     let life = prop_oneof![14 => Just(Life::Long), 2 => Just(Life::Short), 1 => Just(Life::Over)];
     let often = || prop::bool::weighted(0.25);
-    let kinds = (often(), often(), often(), often());
+    let kinds = (often(), often(), often(), often(), often());
     (0..2usize, lane(), calls, kinds, due, life).prop_map(|(queue, lane, calls, kinds, due, life)| {
-        let (single, strange, blob, worn) = kinds;
+        let (single, strange, blob, worn, frugal) = kinds;
         let calls = if single { vec![vec![1]] } else { calls };
-        BatchPlan { queue, lane, calls, single, strange, blob, worn, due, life }
+        BatchPlan { queue, lane, calls, single, strange, blob, worn, frugal, due, life }
     })
 }
 
