@@ -13,7 +13,7 @@ use gristmill_integration_tests::{Output, binaries, wait};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
-use crate::rig::{assert_for_people, assert_says, error};
+use crate::rig::{Rig, assert_for_people, assert_says, error};
 
 /// All steps together, on a machine that is busy with other tests.
 const WHOLE: Duration = Duration::from_secs(150);
@@ -141,9 +141,39 @@ fn every_step_says_what_it_verified() {
     if consumers.get() > 1 {
         assert_says(&report, &[" times as fast with ", "no core was left idle"]);
     }
-    // Each step says how to do the same by hand.
-    let commands = output.stdout.lines().filter(|line| line.trim_start().starts_with("$ ")).count();
-    assert!(commands >= 8, "{report}");
+    let commands = commands(&output.stdout);
+    assert!(commands.len() >= 8, "{report}");
+    assert_they_work(&commands);
+}
+
+/// What the report says how to do the same by hand.
+fn commands(report: &str) -> Vec<&str> {
+    report.lines().filter_map(|line| line.trim_start().strip_prefix("$ ")).collect()
+}
+
+/// Runs in a shell what can be run as it stands: it prints something and ends well.
+fn assert_they_work(commands: &[&str]) {
+    let rig = Rig::start();
+    let program = binaries::find("gristmill");
+    let path = std::env::join_paths(
+        [program.parent().unwrap().to_owned()]
+            .into_iter()
+            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
+    );
+    let runnable = |command: &&&str| command.contains("gristmill map") || command.starts_with("gristmill workers");
+    let runnable: Vec<_> = commands.iter().filter(runnable).collect();
+    assert_eq!(runnable.len(), 5, "{commands:?}");
+    for command in runnable {
+        let output = Command::new("sh")
+            .args(["-c", &format!("set -e; {command}")])
+            .env("PATH", path.as_ref().unwrap())
+            .env("GRISTMILL_REDIS", rig.redis.url())
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.is_empty() && output.stdout.len() > 20, "{command}: {said}");
+    }
 }
 
 #[test]
@@ -206,6 +236,9 @@ fn what_it_cannot_work_with_is_said_in_one_line() {
     // A Redis that would not be used.
     let demo = Demo::start(&mut command(&["--redis", "redis://127.0.0.1:1"]));
     assert_says(&error(&demo.end(), 2), &["demo starts a Redis of its own"]);
+    // No Redis at all.
+    let demo = Demo::start(command(&[]).env("PATH", "/nowhere").env_remove("GRISTMILL_REDIS_SERVER"));
+    assert_says(&error(&demo.end(), 3), &["no redis-server", "apt-get install redis-server"]);
     // A program that is no worker.
     let demo = Demo::start(&mut command(&["--worker", binaries::find("gristmill").to_str().unwrap()]));
     let output = demo.end();

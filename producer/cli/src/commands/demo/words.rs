@@ -29,7 +29,7 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
         paragraphs.len(),
         DOCUMENTS.len()
     ))?;
-    page.commands(&["jq -R . README.md docs/*.md | gristmill map text.word_count"])?;
+    page.commands(&[r#"sed 's/["\]/\&/g; s/.*/"&"/' README.md docs/*.md | gristmill map text.word_count"#])?;
     let counts = match mill.client.map(word_count, paragraphs).await?.collect().await {
         Ok(counts) => counts,
         Err(error) => return page.ended("text.word_count", error),
