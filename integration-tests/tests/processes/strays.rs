@@ -4,6 +4,7 @@ use gristmill::SubmitOptions;
 use gristmill_integration_tests::pids::Process;
 use gristmill_integration_tests::worker::assert_gone;
 use gristmill_integration_tests::{Redis, WorkerOptions};
+use gristmill_kernels::square;
 use nix::sys::signal::Signal;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,4 +38,29 @@ async fn programs_end_with_the_supervisor() {
     worker.signal(Signal::SIGKILL);
     worker.wait();
     assert_gone(&programs);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_program_that_its_own_parent_left_ends_too() {
+    let redis = Redis::start();
+    let mut worker = WorkerOptions::new().program(env!("CARGO_BIN_EXE_poison-worker")).start(&redis);
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let abandon = async |file: &str, how: &str| {
+        let file = folder.path().join(file).to_string_lossy().into_owned();
+        let task = client.submit_dyn::<()>("abandon", &(&file, how), &SubmitOptions::new()).await.unwrap();
+        let ended = task.result().await;
+        let pid = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
+        (ended.is_ok(), Process::now(pid))
+    };
+    // Three processes die under it, each with what it has started.
+    let (succeeded, program) = abandon("crashed", "abort").await;
+    assert!(!succeeded);
+    assert_gone(&program.into_iter().collect::<Vec<_>>());
+    let (succeeded, program) = abandon("fine", "").await;
+    let program = program.filter(|program| program.is_alive()).expect("it runs for an hour");
+    assert!(succeeded);
+    assert_eq!(client.submit(square, 3).await.unwrap().result().await.unwrap(), 9, "its task harmed nobody");
+    assert_eq!(worker.drain().code(), Some(0));
+    assert_gone(&[program]);
 }
