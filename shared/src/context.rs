@@ -76,3 +76,22 @@ impl fmt::Debug for TaskContext {
         f.debug_struct("TaskContext").field("task", &self.task).field("attempt", &self.attempt).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_soft_limit_passes_once_and_stays_passed() {
+        let context = TaskContext::detached();
+        assert!(!context.soft_limit_passed(), "without a limit never");
+        let context = context.soft_time_limit(Some(Duration::from_millis(5)));
+        let began = Instant::now();
+        while !context.soft_limit_passed() {
+            std::thread::yield_now();
+        }
+        assert!(began.elapsed() >= Duration::from_millis(4));
+        assert!(context.soft_limit_passed() && !context.should_stop(), "nobody has cancelled it");
+        assert!(!TaskContext::detached().soft_time_limit(Some(Duration::MAX)).soft_limit_passed());
+    }
+}

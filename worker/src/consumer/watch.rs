@@ -48,8 +48,8 @@ pub async fn watch(io: Rc<Io>) {
             io.nudge.notify_one();
         }
         note_memory(&io);
+        enforce_memory(&io);
         if !matches!(io.mode.get(), Mode::Ending { .. }) {
-            enforce_memory(&io);
             enforce(&io, &running, &mut stopping);
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -75,11 +75,16 @@ fn note_memory(io: &Io) {
 /// A task that has passed its memory limit takes more with every moment: its process ends at once, and the
 /// agent records why.
 fn enforce_memory(io: &Io) {
-    let Some(task) = io.slot.snapshot().task else { return };
+    let slot = io.slot.snapshot();
+    let Some(task) = slot.task else { return };
     let Some((limit, own)) = task.memory.zip(memory::own()) else { return };
     let held = own.resident + memory::programs();
     io.slot.note_memory(held);
-    if held > ceiling(&limit) && io.slot.end(task.position, task.item, EndedFor::Memory) {
+    if held <= ceiling(&limit) {
+        return;
+    }
+    // One that was ended for another reason goes on until that is settled, which may take long: not with this much.
+    if slot.ended.is_some() || io.slot.end(task.position, task.item, EndedFor::Memory) {
         io.end_process();
     }
 }
