@@ -5,6 +5,7 @@ use std::time::Instant;
 use gristmill_integration_tests::{Cli, Sentinels, eventually};
 use gristmill_kernels::sleep;
 
+use crate::results_of;
 use crate::scene::{BACK_WITHIN, Scene};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,14 +22,7 @@ async fn work_goes_on_at_the_new_master() {
     scene.works_again().await;
     assert!(promoted.elapsed() < 2 * BACK_WITHIN, "{:?}", promoted.elapsed());
 
-    let mut seen = std::collections::BTreeSet::new();
-    let mut results = scene.client.results(kept);
-    while let Some(item) = results.next().await {
-        let (index, result) = item.unwrap();
-        result.unwrap();
-        assert!(seen.insert(index), "{index} came twice");
-    }
-    assert_eq!(seen.len(), 200);
+    assert_eq!(results_of(&scene.client, kept).await.unwrap().len(), 200);
     let cli = Cli::at(&redis.url());
     assert_eq!(cli.run(&["submit", "square", "7", "--wait"]).ok(), "49\n");
     // The old master comes back, as a replica: nobody falls for it.

@@ -6,21 +6,29 @@
 --   kind: f front, b back, s scheduled (argument: due ms), p parked (argument: number of the list).
 -- KEYS from k: eight of each queue; hash and runs of each batch; buckets; parked lists.
 
+-- Whether a key is free or ours. What a foreign hand put in the place of a batch's keys costs this batch its results,
+-- and nobody else anything.
+local function is_ours(key, kind)
+  local found = redis.call('TYPE', key).ok
+  return found == kind or found == 'none'
+end
+
 local function read_ending(k, a)
   local e = { batches = {}, by_id = {}, buckets = {}, parked = {}, runs = {}, replacements = {}, dead = {} }
   e.queues, k, a = read_queues(k, a)
   for i = 1, tonumber(ARGV[a]) do
     local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], edges = {}, counts = {}, listed = {} }
-    b.state, b.tasks, b.single, b.recreated, b.ttl, b.bytes_max, b.stopped = unpack(redis.call('HMGET', b.hash, 'state', 'tasks',
-      'single', 'recreated', 'result_ttl_ms', 'result_bytes_max', 'stopped'))
-    redis.call('LLEN', b.runs)
+    if is_ours(b.hash, 'hash') then
+      b.state, b.tasks, b.single, b.recreated, b.ttl, b.bytes_max, b.stopped = unpack(redis.call('HMGET', b.hash, 'state', 'tasks',
+        'single', 'recreated', 'result_ttl_ms', 'result_bytes_max', 'stopped'))
+    end
+    b.lists = is_ours(b.runs, 'list')
     e.batches[i], e.by_id[b.id] = b, b
     k, a = k + 2, a + 2
   end
   a = a + 1
   for i = 1, tonumber(ARGV[a]) do
-    redis.call('HLEN', KEYS[k])
-    e.buckets[i] = { key = KEYS[k], pairs = {} }
+    e.buckets[i] = { key = KEYS[k], pairs = {}, ours = is_ours(KEYS[k], 'hash') }
     k = k + 1
   end
   a = a + 1
@@ -125,9 +133,13 @@ local function record_runs(e)
       b.hint = #run.value <= 4096 and 'o' .. run.value or 's'
     else
       local pairs_of, listed = run.bucket.pairs, b.listed
-      pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = int(run.first), run.value
+      if run.bucket.ours then
+        pairs_of[#pairs_of + 1], pairs_of[#pairs_of + 2] = int(run.first), run.value
+        b.stored = (b.stored or 0) + #run.value + run.blob_bytes
+      else
+        count_tasks(b.queue, 'orphaned', run.count)
+      end
       listed[#listed + 1] = int(run.first) .. ' ' .. int(run.count)
-      b.stored = (b.stored or 0) + #run.value + run.blob_bytes
       b.hint = 's'
     end
   end
@@ -143,7 +155,7 @@ local function count_outcomes(e)
         redis.call('HINCRBY', b.hash, kind, int(n))
         count_tasks(b.queue, kind .. '_total', n)
       end
-      call_in_slices('RPUSH', b.runs, b.listed)
+      if b.lists then call_in_slices('RPUSH', b.runs, b.listed) end
       redis.call('PUBLISH', b.channel, b.hint)
     end
   end
