@@ -131,7 +131,8 @@ impl Fsck {
         Ok((seen.len(), seen.unknown.len() + seen.wrong.len()))
     }
 
-    async fn look<C: ConnectionLike>(&mut self, conn: &mut C) -> Result<Report, BrokerError> {
+    /// One look, which is enough where nothing moves.
+    pub async fn look<C: ConnectionLike>(&mut self, conn: &mut C) -> Result<Report, BrokerError> {
         let now_ms = match self.now_ms {
             Some(now_ms) => now_ms,
             None => self.broker.redis_time_ms(conn).await?,

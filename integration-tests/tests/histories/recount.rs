@@ -32,8 +32,12 @@ impl World<'_> {
         self.check_fsck().await
     }
 
-    /// fsck finds nothing but the rubbish that waits for a claim.
+    /// fsck finds nothing but the rubbish that waits for a claim. It takes as long as everything else together:
+    /// every fifth history is enough.
     async fn check_fsck(&mut self) -> Held {
+        if !self.coverage.histories.is_multiple_of(5) {
+            return Ok(());
+        }
         let mut fsck = Fsck::new(self.broker).at(self.model.now);
         let report = fsck.look(&mut self.conn).await?;
         let wrong: Vec<_> = report.findings.iter().filter(|found| found.flaw != Flaw::UnreadableMessage).collect();
