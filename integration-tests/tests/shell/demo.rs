@@ -199,8 +199,13 @@ fn a_worker_that_computes_wrong_values_is_found_out() {
 }
 
 #[test]
-fn ctrl_c_leaves_nothing_behind() {
-    for (signal, code, step) in [(Signal::SIGINT, 130, "1. "), (Signal::SIGTERM, 143, "small tasks")] {
+fn whatever_ends_it_leaves_nothing_behind() {
+    let ends = [
+        (Signal::SIGINT, 130, "1. "),
+        (Signal::SIGTERM, 143, "small tasks"),
+        (Signal::SIGKILL, 137, "gristmill queues"),
+    ];
+    for (signal, code, step) in ends {
         let mut demo = Demo::start(&mut command(&[]));
         demo.read_until(Some(step));
         signal::kill(Pid::from_raw(demo.child.id() as i32), signal).unwrap();
