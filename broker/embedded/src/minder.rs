@@ -9,7 +9,7 @@
 //! it does: the server dies with it, where the system has `setpriv`. Where it has not, a server whose
 //! minder was killed goes on until the next start of any owner (see `sweep`).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -21,6 +21,8 @@ use std::time::Duration;
 use crate::find::{find_setpriv, find_setsid};
 
 const SCRIPT: &str = include_str!("minder.sh");
+/// In the private directory, so that a list of processes shows a name instead of the whole script.
+const NAME: &str = "gristmill-minder";
 /// Longer than the minder ever takes to answer: it gives a server 10 s to end.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
@@ -49,10 +51,10 @@ impl Minder {
         let (owner, end) = UnixStream::pair()?;
         owner.set_read_timeout(Some(ANSWERS_WITHIN))?;
         let data_lock = charge.data_lock.map(File::try_clone).transpose()?;
+        let script = charge.dir.join(NAME);
+        fs::write(&script, SCRIPT)?;
         let child = shell()
-            .arg("-c")
-            .arg(SCRIPT)
-            .arg("gristmill-minder")
+            .arg(script)
             .arg(charge.dir)
             .arg(find_setpriv().unwrap_or_default())
             .arg(charge.program)
