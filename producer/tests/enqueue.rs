@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use futures::stream;
 use gristmill::shared::Keys;
-use gristmill::{BatchId, BatchState, Client, ClientError, KernelName, Lane, Namespace, QueueName, SubmitOptions};
+use gristmill::{
+    BatchId, BatchState, Client, ClientError, KernelName, Lane, Managed, Namespace, QueueName, SubmitOptions,
+    TaskError, WhenFull, Wish,
+};
 use gristmill_embedded::EmbeddedRedis;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
@@ -183,4 +186,65 @@ async fn a_map_is_sealed_in_spite_of_the_memory_limit() {
     scene.limit_memory(0).await;
     assert_eq!(leave.await.unwrap().unwrap(), batch);
     assert_eq!(scene.client.batch(batch).await.unwrap().unwrap().state, BatchState::Sealed);
+}
+
+/// A queue of one message, which is there already.
+async fn full_scene() -> Scene {
+    let scene = Scene::new().await;
+    scene.client.submit_dyn::<u64>("square", &1, &SubmitOptions::new()).await.unwrap();
+    scene.limit(Some(1)).await;
+    scene
+}
+
+impl Scene {
+    async fn limit(&self, limit: Option<u64>) {
+        let queue = QueueName::new("default").unwrap();
+        assert_eq!(self.client.manage_queue(&queue, Wish::Limit(limit), false).await.unwrap(), Managed::Done);
+    }
+
+    async fn full_map(&self, options: SubmitOptions) -> gristmill::MapHandle<u64> {
+        self.client.map_dyn("square", 0..3u64, &options.chunk(1)).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_whoever_does_not_want_to_wait() {
+    let mut scene = full_scene().await;
+    let refused = scene.client.submit_dyn::<u64>("square", &5, &SubmitOptions::new()).await.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, ClientError::QueueFull { depth: 1, limit: 1, .. }), "{refused}");
+    assert!(refused.is_refusal());
+    let options = SubmitOptions::new().when_full(WhenFull::Fail);
+    let refused = scene.full_map(options).await.collect().await.unwrap_err();
+    assert!(matches!(refused, TaskError::Client(ClientError::QueueFull { .. })), "{refused}");
+    assert_eq!(scene.depth().await, 1);
+}
+
+#[tokio::test]
+async fn whoever_wants_to_wait_is_enqueued_when_there_is_room() {
+    let mut scene = full_scene().await;
+    let (client, options) = (scene.client.clone(), SubmitOptions::new().when_full(WhenFull::Wait));
+    let submit = tokio::spawn(async move { client.submit_dyn::<u64>("square", &5, &options).await.map(|_| ()) });
+    // A map waits unless it is told not to, also one that nobody listens to.
+    let detach = tokio::spawn(scene.full_map(SubmitOptions::new()).await.detach());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!submit.is_finished() && !detach.is_finished());
+    assert_eq!(scene.depth().await, 1);
+    scene.limit(None).await;
+    submit.await.unwrap().unwrap();
+    let batch = detach.await.unwrap().unwrap();
+    assert_eq!(scene.depth().await, 5);
+    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    assert_eq!((record.state, record.total), (BatchState::Sealed, Some(3)));
+}
+
+#[tokio::test]
+async fn a_map_that_waits_for_room_can_be_given_up() {
+    let scene = full_scene().await;
+    let mut handle = scene.full_map(SubmitOptions::new()).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    tokio::time::timeout(Duration::from_secs(5), handle.cancel()).await.unwrap().unwrap();
+    assert!(handle.next().await.is_none(), "nothing was enqueued");
+    let handle = scene.full_map(SubmitOptions::new()).await;
+    let batch = tokio::time::timeout(Duration::from_secs(5), handle.leave()).await.unwrap().unwrap();
+    assert_eq!(scene.tasks(batch).await, 0);
 }
