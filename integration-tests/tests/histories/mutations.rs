@@ -99,6 +99,19 @@ const MUTANTS: &[Mutant] = &[
     mutant("touch", "creates a batch", &[("  if state then\n", "  if true then\n")]),
     mutant(
         "revive",
+        "keeps the cancel mark",
+        &[
+            ("redis.call('HSET', KEYS[5], id, table.concat(others, ','))", "redis.call('HLEN', KEYS[5])"),
+            ("redis.call('HDEL', KEYS[5], id)", "redis.call('HLEN', KEYS[5])"),
+        ],
+    ),
+    mutant(
+        "revive",
+        "lifts a mark that others need",
+        &[("if state and (state ~= 'finished' or outcomes_of(batch_key) < tonumber(total)) then", "if false then")],
+    ),
+    mutant(
+        "revive",
         "no look at the letter",
         &[
             ("if not letter or #letter < 8 or u64(letter, 1) ~= tonumber(ARGV[10]) then return { 'GONE' } end", ""),
