@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use gristmill_shared::{BatchId, Keys, OutcomeKind};
+use gristmill_shared::outcome::{STATUS_BLOB, decode_run};
+use gristmill_shared::{BatchId, Keys, Outcome, OutcomeKind};
 use redis::aio::ConnectionLike;
 
 use super::Look;
@@ -22,9 +23,17 @@ pub(super) struct Outcomes {
     /// The tasks that have one.
     pub(super) ended: Intervals,
     /// None: readers let some of them go, or they could not be read.
-    kinds: Option<[u64; 8]>,
+    content: Option<Content>,
     /// The sum of the lengths of all runs.
     listed: u64,
+}
+
+/// What all runs hold.
+#[derive(Debug, Default)]
+struct Content {
+    kinds: [u64; 8],
+    /// With the blobs that they name.
+    bytes: u64,
 }
 
 /// Reads the outcomes of a batch, and compares them with its counters. None: it is being deleted meanwhile.
@@ -44,25 +53,29 @@ pub(super) async fn check<C: ConnectionLike>(
 
 fn compare<C: ConnectionLike>(look: &mut Look<'_, C>, id: BatchId, row: &Row, outcomes: &Outcomes) {
     let key = look.broker.keys().batch(id);
-    for kind in OutcomeKind::ALL {
-        let Ok(found) = row.count(kind) else { continue };
-        let Some(kinds) = outcomes.kinds else { continue };
-        let expected = kinds[usize::from(kind.code())];
-        if found != expected {
-            let by = expected as i64 - found as i64;
-            let add = words(["HINCRBY", &key, kind.as_str(), &by.to_string()]);
-            let remedy = Remedy::commands(format!("adds {by}"), vec![super::Check::Present(key.clone())], vec![add]);
-            let finding = Finding::new(Flaw::BatchCounter, &key, expected.to_string(), found.to_string());
-            look.find(finding.at(kind.as_str()).off_by(by).remedy(remedy));
+    let Some(content) = &outcomes.content else {
+        if let Ok(ended) = row.ended()
+            && ended != outcomes.listed
+        {
+            let remedy =
+                Remedy::none("nothing: readers took some of the outcomes, nobody knows of which kind they were");
+            let expected = format!("{} outcomes", outcomes.listed);
+            look.find(Finding::new(Flaw::BatchCounter, &key, expected, ended.to_string()).at("all").remedy(remedy));
         }
-    }
-    if outcomes.kinds.is_none()
-        && let Ok(ended) = row.ended()
-        && ended != outcomes.listed
-    {
-        let remedy = Remedy::none("nothing: readers took some of the outcomes, nobody knows of which kind they were");
-        let expected = format!("{} outcomes", outcomes.listed);
-        look.find(Finding::new(Flaw::BatchCounter, &key, expected, ended.to_string()).at("all").remedy(remedy));
+        return;
+    };
+    let kinds = OutcomeKind::ALL.map(|kind| (kind.as_str(), content.kinds[usize::from(kind.code())]));
+    let bytes = ("result_bytes", content.bytes);
+    for (field, expected) in kinds.into_iter().chain((!row.is_single()).then_some(bytes)) {
+        let Ok(found) = row.number(field) else { continue };
+        let by = expected as i64 - found.unwrap_or(0) as i64;
+        if by != 0 {
+            let add = words(["HINCRBY", &key, field, &by.to_string()]);
+            let remedy = Remedy::commands(format!("adds {by}"), vec![super::Check::Present(key.clone())], vec![add]);
+            let found = found.map_or_else(|| "nothing".to_owned(), |found| found.to_string());
+            let finding = Finding::new(Flaw::BatchCounter, &key, expected.to_string(), found);
+            look.find(finding.at(field).off_by(by).remedy(remedy));
+        }
     }
 }
 
@@ -72,17 +85,17 @@ async fn single<C: ConnectionLike>(
     row: &Row,
 ) -> Result<Option<Outcomes>, BrokerError> {
     if !row.has_outcome {
-        return Ok(Some(Outcomes { kinds: Some([0; 8]), ..Outcomes::default() }));
+        return Ok(Some(Outcomes { content: Some(Content::default()), ..Outcomes::default() }));
     }
     let key = look.broker.keys().batch(id);
     let run: Option<Vec<u8>> = redis::cmd("HGET").arg(&key).arg("outcome").query_async(look.conn).await?;
     let Some(run) = run else { return Ok(None) };
-    let mut kinds = [0; 8];
-    let read = count(&run, &mut kinds) == Some(1);
+    let mut content = Content::default();
+    let read = content.add(&run) == Some(1);
     if !read {
         look.find(Finding::new(Flaw::UnreadableRun, key, "the outcome of one task", "something else").at("outcome"));
     }
-    Ok(Some(Outcomes { ended: Intervals::of(vec![(0, 1)]).0, kinds: read.then_some(kinds), listed: 1 }))
+    Ok(Some(Outcomes { ended: Intervals::of(vec![(0, 1)]).0, content: read.then_some(content), listed: 1 }))
 }
 
 async fn several<C: ConnectionLike>(
@@ -118,18 +131,18 @@ async fn several<C: ConnectionLike>(
             look.find(finding.at(id.task(first).to_string()));
         }
     }
-    let kinds = if row.is_special() { None } else { kinds(look, id, &runs).await? };
-    Ok(Some(Outcomes { ended, kinds, listed: runs.iter().map(|(_, count)| count).sum() }))
+    let content = if row.is_special() { None } else { content(look, id, &runs).await? };
+    Ok(Some(Outcomes { ended, content, listed: runs.iter().map(|(_, count)| count).sum() }))
 }
 
 /// What the results say; none if some of them were let go.
-async fn kinds<C: ConnectionLike>(
+async fn content<C: ConnectionLike>(
     look: &mut Look<'_, C>,
     id: BatchId,
     runs: &[(u64, u64)],
-) -> Result<Option<[u64; 8]>, BrokerError> {
+) -> Result<Option<Content>, BrokerError> {
     let keys = look.broker.keys();
-    let (mut kinds, mut complete) = ([0; 8], true);
+    let (mut content, mut complete) = (Content::default(), true);
     let key = |first: u64| keys.results(id, Keys::bucket_of(first));
     let mut unreadable = BTreeMap::new();
     for page in runs.chunks(RESULTS_PAGE) {
@@ -137,7 +150,7 @@ async fn kinds<C: ConnectionLike>(
         page.iter().for_each(|&(first, _)| _ = pipe.cmd("HGET").arg(key(first)).arg(first));
         let values: Vec<Option<Vec<u8>>> = pipe.query_async(look.conn).await?;
         for (&(first, listed), value) in page.iter().zip(values) {
-            let read = value.as_ref().map(|run| count(run, &mut kinds));
+            let read = value.as_ref().map(|run| content.add(run));
             complete &= read.is_some_and(|count| count == Some(listed));
             if read.is_some_and(|count| count != Some(listed)) {
                 unreadable.insert(first, listed);
@@ -148,14 +161,23 @@ async fn kinds<C: ConnectionLike>(
         let finding = Finding::new(Flaw::UnreadableRun, key(first), format!("{listed} outcomes"), "something else");
         look.find(finding.at(first.to_string()));
     }
-    Ok(complete.then_some(kinds))
+    Ok(complete.then_some(content))
 }
 
-/// Adds the kinds of a run; returns how many outcomes it holds. None: it cannot be read.
-fn count(run: &[u8], kinds: &mut [u64; 8]) -> Option<u64> {
-    let (count, rest) = run.split_first_chunk::<4>()?;
-    let statuses = rest.get(..u32::from_be_bytes(*count) as usize)?;
-    let read: Option<Vec<_>> = statuses.iter().map(|status| OutcomeKind::from_code(status & 0x7f)).collect();
-    read?.into_iter().for_each(|kind| kinds[usize::from(kind.code())] += 1);
-    Some(statuses.len() as u64)
+impl Content {
+    /// Adds a run; returns how many outcomes it holds. None: it cannot be read.
+    fn add(&mut self, run: &[u8]) -> Option<u64> {
+        let (count, rest) = run.split_first_chunk::<4>()?;
+        let statuses = rest.get(..u32::from_be_bytes(*count) as usize)?;
+        let read: Option<Vec<_>> =
+            statuses.iter().map(|status| OutcomeKind::from_code(status & !STATUS_BLOB)).collect();
+        let mut bytes = run.len() as u64;
+        if statuses.iter().any(|status| status & STATUS_BLOB != 0) {
+            let blob = |outcome: &Outcome| if let Outcome::Blob(blob) = outcome { blob.bytes } else { 0 };
+            bytes += decode_run(run).ok()?.iter().map(blob).sum::<u64>();
+        }
+        read?.into_iter().for_each(|kind| self.kinds[usize::from(kind.code())] += 1);
+        self.bytes += bytes;
+        Some(statuses.len() as u64)
+    }
 }

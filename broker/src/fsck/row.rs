@@ -8,7 +8,7 @@ use redis::{Pipeline, Value, from_redis_value};
 use super::snapshot::shape;
 use crate::error::BrokerError;
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "state",
     "single",
     "tasks",
@@ -19,6 +19,7 @@ const FIELDS: [&str; 10] = [
     "last_expiry_ms",
     "result_ttl_ms",
     "queue",
+    "result_bytes",
 ];
 
 /// A batch at one moment.

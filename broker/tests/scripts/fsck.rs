@@ -122,7 +122,8 @@ async fn keys_that_should_expire_expire() {
     ];
     for plant in keys {
         let key = plant[1].trim_start_matches("{gm}:").to_owned();
-        let mut b = planted(&[&["DEL", "{gm}:doorbell:a"], plant], Flaw::NoTtl, &key, "").await;
+        let begin: &[&str] = if plant[0] == "PERSIST" { &["PING"] } else { &["DEL", plant[1]] };
+        let mut b = planted(&[&["DEL", "{gm}:doorbell:a"], begin, plant], Flaw::NoTtl, &key, "").await;
         assert!(b.ask::<i64>(&["PTTL", plant[1]]).await > 0);
     }
     let (mut b, _) = scene().await;
@@ -290,6 +291,8 @@ async fn what_a_batch_says_of_itself_is_put_right() {
     b.settle(&mut consumer, &ok(&messages[..1])).await;
     b.set(batch, "succeeded", 7).await;
     Bench::expect(b.repair().await, Flaw::BatchCounter, &key, "succeeded");
+    b.set(batch, "result_bytes", 7).await;
+    Bench::expect(b.repair().await, Flaw::BatchCounter, &key, "result_bytes");
     b.set(batch, "total", 7).await;
     Bench::expect(b.repair().await, Flaw::WrongTotal, &key, "total");
     b.set(batch, "state", "finished").await;

@@ -22,6 +22,10 @@ struct Case {
 pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
     let (mut link, broker) = session::direct(global).await?;
     let conn = link.connection().await.map_err(gristmill::ClientError::from)?;
+    let info = broker.server_info(conn).await.map_err(refused)?;
+    if !info.is_supported() {
+        return Err(Exit::new(Exit::REDIS, "this Redis is too old; `gristmill doctor` tells more"));
+    }
     let mut fsck = Fsck::new(&broker);
     let report = fsck.check(conn).await.map_err(refused)?;
     let repairable = report.findings.iter().filter(|finding| finding.can_be_repaired()).count();

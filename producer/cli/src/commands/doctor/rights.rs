@@ -9,7 +9,7 @@ use super::exam::Exam;
 use crate::exit::Exit;
 
 /// What clients and workers need, on keys of the namespace. `K` stands for a key, `C` for a channel.
-const NEEDED: [&str; 47] = [
+const NEEDED: [&str; 48] = [
     "EVALSHA 0123456789012345678901234567890123456789 1 K",
     "EVAL x 1 K",
     "SCRIPT LOAD x",
@@ -22,6 +22,7 @@ const NEEDED: [&str; 47] = [
     "PEXPIRE K 1",
     "PEXPIREAT K 1",
     "PTTL K",
+    "STRLEN K",
     "SET K x",
     "GET K",
     "HSET K f v",
@@ -126,4 +127,25 @@ async fn missing(exam: &mut Exam<'_>, commands: &[&'static str]) -> Result<Vec<&
         }
     }
     Ok(missing)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_scripts_is_asked_for() {
+        let asked: BTreeSet<_> = NEEDED.iter().chain(&LOOKING).filter_map(|text| text.split(' ').next()).collect();
+        for source in gristmill_broker::script::SOURCES {
+            for call in source.text().split("redis.call(").skip(1) {
+                // A command that is handed on as a variable stands as text elsewhere.
+                let Some((command, _)) = call.strip_prefix('\'').and_then(|call| call.split_once('\'')) else {
+                    continue;
+                };
+                assert!(asked.contains(command), "{} uses {command}", source.name);
+            }
+        }
+    }
 }
