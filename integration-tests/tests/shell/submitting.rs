@@ -152,7 +152,7 @@ fn a_summary_tells_what_came_of_it() {
 
     let output = rig.cli.run_with(&["map", "square", "--summary", "--unordered"], "1\n2\n3\n");
     assert_eq!((output.code, output.stderr.lines().count()), (0, 1), "{}", output.stderr);
-    assert_says(&output.stderr, &["3 tasks in ", "/s: 3 succeeded", "(median)", "(p99)", "times the time"]);
+    assert_says(&output.stderr, &["3 tasks in ", "/s: 3 succeeded", "(median)", "(p99)", "speed-up "]);
     let output = rig.cli.run_with(&["map", "square", "--summary"], "");
     assert_says(&output.stderr, &["0 tasks", "nothing to do"]);
 }

@@ -19,7 +19,7 @@ pub fn say(summary: &Summary, form: SummaryForm) {
 
 fn text(summary: &Summary) -> String {
     let (tasks, wall) = (summary.ended(), short(summary.wall()));
-    let mut text = format!("{tasks} tasks in {wall}, {:.1}/s:", summary.rate());
+    let mut text = format!("{tasks} tasks in {wall}, {}/s:", rate(summary.rate()));
     let counts = OutcomeKind::ALL.iter().filter(|kind| summary.count(**kind) > 0);
     let counts: Vec<_> = counts.map(|kind| format!(" {} {}", summary.count(*kind), word(*kind))).collect();
     text += &if counts.is_empty() { " nothing to do".to_owned() } else { counts.join(",") };
@@ -27,7 +27,7 @@ fn text(summary: &Summary) -> String {
         (summary.percentile(0.5), summary.percentile(0.99), summary.speed_up())
     {
         text += &format!(
-            "; a task took {} (median), {} (p99); all of them together {}, {speed_up:.1} times the time that went by",
+            "; a task took {} (median), {} (p99); one after the other {}: speed-up {speed_up:.1}",
             fine(p50),
             fine(p99),
             fine(summary.serial()),
@@ -54,6 +54,10 @@ fn object(summary: &Summary) -> Map<String, Value> {
 
 fn word(kind: OutcomeKind) -> String {
     kind.to_string().replace('_', " ")
+}
+
+fn rate(rate: f64) -> String {
+    if rate >= 100.0 { format!("{rate:.0}") } else { format!("{rate:.1}") }
 }
 
 /// Tasks may be much shorter than the map.
