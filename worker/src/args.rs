@@ -36,7 +36,8 @@ Exit codes: 0 after a drain, 2 bad usage, 3 Redis unreachable or refusing, 130/1
 #[derive(Debug, Parser)]
 #[command(name = "gristmill-worker", version, about = "Runs tasks from Redis in isolated processes.", after_help = EXAMPLES)]
 struct LowArgs {
-    /// Where Redis is: redis://[user:password@]host[:port][/db] or redis+unix:///path.
+    /// Where Redis is: redis://[user:password@]host[:port][/db], redis+unix:///path, or
+    /// redis+sentinel://[user:password@]host1,host2/service[/db], where sentinels name the master.
     #[arg(long, value_name = "URL", env = "GRISTMILL_REDIS", hide_env_values = true, default_value = defaults::REDIS_URL)]
     redis: String,
     /// The namespace of the deployment: the hash tag of all its keys.
@@ -54,6 +55,9 @@ struct LowArgs {
     /// How long a drain lets running tasks finish, for instance 25s.
     #[arg(long, value_name = "DURATION", default_value = "25s")]
     grace: String,
+    /// How long to wait for a Redis that was never reached, for instance 60s; one that was reached is waited for always.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    reach: String,
     /// Memory that each consumer may hold while it runs a task, together with the programs that the task starts, for
     /// instance 512MiB or 2GiB. A task that passes it ends as out of memory, one that declares more is not started.
     #[arg(long, value_name = "SIZE")]
@@ -123,10 +127,17 @@ impl LowArgs {
         let consumers = keep(&mut errors, consumers(&self.consumers));
         let lease = keep(&mut errors, time("--lease", &self.lease, defaults::LEASE_RANGE));
         let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
-        match (endpoint, namespace, queues, consumers, lease, grace) {
-            (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace))
-                if errors.is_empty() =>
-            {
+        let reach = keep(&mut errors, time("--reach", &self.reach, Duration::ZERO..=GRACE_MAX));
+        match (endpoint, namespace, queues, consumers, lease, grace, reach) {
+            (
+                Some(endpoint),
+                Some(namespace),
+                Some(queues),
+                Some(consumers),
+                Some(lease),
+                Some(grace),
+                Some(reach),
+            ) if errors.is_empty() => {
                 let host = host();
                 let worker = worker_id(&host);
                 let (log_format, test_kernels) = (self.log_format, self.test_kernels);
@@ -137,6 +148,7 @@ impl LowArgs {
                     consumers,
                     lease,
                     grace,
+                    reach,
                     limits,
                     worker,
                     host,
@@ -258,6 +270,7 @@ mod tests {
     fn the_defaults_are_those_of_the_table() {
         let config = read_line("w").ok().unwrap().config;
         assert_eq!((config.lease, config.grace), (defaults::LEASE, defaults::DRAIN_GRACE));
+        assert_eq!(config.reach, defaults::WORKER_REACH);
         assert_eq!(config.queues, [QueueName::new("default").unwrap()]);
         assert!(config.consumers >= 1);
         assert!(config.worker.starts_with(&format!("{}-{}-", config.host, std::process::id())));

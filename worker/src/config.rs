@@ -44,6 +44,8 @@ pub struct WorkerConfig {
     pub lease: Duration,
     /// How long a drain lets running tasks finish. The supervisor kills what runs longer.
     pub grace: Duration,
+    /// How long to try for a Redis that was never reached.
+    pub reach: Duration,
     /// What consumers may use, and when they make room for fresh ones.
     pub limits: Limits,
     /// The worker's id: `<host>-<pid>-<random>`.

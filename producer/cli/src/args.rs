@@ -39,7 +39,8 @@ pub struct Cli {
 
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Where Redis is: redis://[user:password@]host[:port][/db] or redis+unix:///path
+    /// Where Redis is: redis://[user:password@]host[:port][/db], redis+unix:///path, or
+    /// redis+sentinel://[user:password@]host1,host2/service[/db], where sentinels name the master
     #[arg(long, global = true, value_name = "URL", env = "GRISTMILL_REDIS", hide_env_values = true,
         default_value = gristmill::shared::defaults::REDIS_URL)]
     pub redis: String,

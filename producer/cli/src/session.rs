@@ -13,8 +13,8 @@ use crate::exit::Exit;
 use crate::say;
 
 /// How long a command goes on trying when a connection breaks that stood already: a restart or a fail-over
-/// takes longer than it takes to see that a URL is wrong.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// takes longer than it takes to see that a URL is wrong. Sentinels alone wait for half a minute, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Connects; tries for 5 s.
 pub async fn connect(global: &Global) -> Result<Client, Exit> {

@@ -19,7 +19,6 @@ use std::time::Duration;
 use gristmill_broker::{Broker, BrokerError, ServerInfo};
 use gristmill_shared::Kernels;
 use gristmill_shared::connection::{ConnectionError, Link, Timeouts};
-use gristmill_shared::defaults::WORKER_REACH;
 use redis::aio::MultiplexedConnection;
 use tokio::task::LocalSet;
 
@@ -128,7 +127,7 @@ async fn work(agent: &Rc<Agent>, reports: std::os::fd::OwnedFd, acks: std::os::f
 
 /// Connects and looks at the server. A worker that has once spoken with Redis never gives up.
 async fn begin(agent: &Agent) -> Result<(), StartError> {
-    while let Err(error) = agent.wire.reach(WORKER_REACH).await {
+    while let Err(error) = agent.wire.reach(agent.config.reach).await {
         if !agent.slots.redis_reached() {
             return Err(error.into());
         }

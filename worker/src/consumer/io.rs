@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use gristmill_broker::Broker;
 use gristmill_shared::connection::{Link, Timeouts};
-use gristmill_shared::defaults::{RESPONSE_TIMEOUT, WORKER_REACH};
+use gristmill_shared::defaults::RESPONSE_TIMEOUT;
 use gristmill_shared::{ConsumerId, Kernels, events};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getpgrp};
@@ -241,7 +241,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
 
 /// Connects, and sees that this Redis will do. A worker that has once worked with Redis never gives up.
 async fn reach(io: &Io, slots: Slots) -> bool {
-    while let Err(error) = io.wire.reach(WORKER_REACH).await {
+    while let Err(error) = io.wire.reach(io.config.reach).await {
         if !slots.redis_reached() || io.mode.get() != Mode::Working {
             tracing::debug!(%error, "the consumer cannot reach Redis");
             return false;

@@ -39,6 +39,7 @@ pub fn run() -> ExitCode {
         queues: vec![QueueName::new("default").unwrap()],
         consumers: 1,
         lease: Duration::from_secs(10),
+        reach: Duration::from_secs(60),
         grace: if scenario() == "busy_for_long" { LONG_GRACE } else { GRACE },
         limits: Limits::default(),
         worker: "w".to_owned(),
