@@ -61,6 +61,28 @@ impl DeployedRedis {
         self.wait();
     }
 
+    /// How much of the append-only file has been written.
+    pub fn written(&self) -> u64 {
+        self.log_of_writes().metadata().expect("it is there").len()
+    }
+
+    /// Cuts the power: what was written behind this length has not reached the disk.
+    pub fn lose_power(&mut self, length: u64) {
+        self.end();
+        let file = File::options().write(true).open(self.log_of_writes()).expect("it is there");
+        file.set_len(length).expect("our own file");
+        self.server = run(self.machine.as_ref(), self.directory.path());
+        self.wait();
+    }
+
+    /// Beside it stand a file to begin with, and a list of both.
+    fn log_of_writes(&self) -> PathBuf {
+        let files = fs::read_dir(self.directory.path().join("appendonlydir")).expect("Redis 7 or newer");
+        let paths = files.flatten().map(|entry| entry.path());
+        let name = |path: &PathBuf| path.to_string_lossy().ends_with(".incr.aof");
+        paths.filter(name).max().expect("an append-only file")
+    }
+
     fn end(&mut self) {
         // Neither fails for a child that was not waited for.
         let _ = self.server.kill();

@@ -88,6 +88,18 @@ impl Sender {
         }
     }
 
+    /// Looks whether Redis has forgotten calls, and sends those again: whoever has nothing more to send would not
+    /// learn of it, and wait for outcomes that never come.
+    pub async fn look_back(&mut self) -> Result<(), ClientError> {
+        let (client, batch) = (&self.client, self.packer.batch);
+        let record = call!(client, connection => client.broker().batch_record(connection, batch));
+        // A batch that is gone has ended, or is missed by whoever reads its results.
+        match record.map(|record| record.next_seq) {
+            Some(next_seq) if next_seq < self.next_seq => self.answered(Enqueued::Gap { next_seq }).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Whether any call of the batch was taken.
     pub fn has_sent(&self) -> bool {
         self.next_seq > 0

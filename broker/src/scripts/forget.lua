@@ -1,27 +1,32 @@
 -- forget: deletes results that their reader has; counters and runs stay.
 --
 -- KEYS  1 none, 2 batch hash, 3.. results buckets, then parts of output blobs
--- ARGV  1 number of buckets, then for each: n, field...
+-- ARGV  1 number of buckets, then for each: n, then n times field and tasks of its run (0: any number)
 -- Returns  the number of runs deleted
 -- Must never touch a counter of outcomes (a batch is finished by them), create a batch hash, or free the same bytes twice.
 
 local buckets = tonumber(ARGV[1])
-local a, gone, bytes = 2, 0, 0
+local a, gone, bytes, hits = 2, 0, 0, {}
 local held = tonumber(redis.call('HGET', KEYS[2], 'result_bytes'))
 for i = 3, 2 + buckets do
   redis.call('HLEN', KEYS[i])
-  local n = tonumber(ARGV[a])
-  for f = a + 1, a + n do bytes = bytes + redis.call('HSTRLEN', KEYS[i], ARGV[f]) end
-  a = a + 1 + n
+  hits[i] = {}
+  for f = a + 1, a + 2 * tonumber(ARGV[a]), 2 do
+    local count = tonumber(ARGV[f + 1])
+    -- After Redis lost its last second, another run may begin where the one began that the reader has.
+    local run = count > 0 and redis.call('HGET', KEYS[i], ARGV[f])
+    if count == 0 or (run and #run >= 4 and u32(run, 1) == count) then
+      bytes = bytes + (run and #run or redis.call('HSTRLEN', KEYS[i], ARGV[f]))
+      hits[i][#hits[i] + 1] = ARGV[f]
+    end
+  end
+  a = a + 1 + 2 * tonumber(ARGV[a])
 end
 for i = 3 + buckets, #KEYS do bytes = bytes + redis.call('STRLEN', KEYS[i]) end
 
 redis.call('DEL', KEYS[1])
-a = 2
 for i = 3, 2 + buckets do
-  local n = tonumber(ARGV[a])
-  if n > 0 then gone = gone + redis.call('HDEL', KEYS[i], unpack(ARGV, a + 1, a + n)) end
-  a = a + 1 + n
+  if #hits[i] > 0 then gone = gone + redis.call('HDEL', KEYS[i], unpack(hits[i])) end
 end
 for i = 3 + buckets, #KEYS do redis.call('UNLINK', KEYS[i]) end
 -- Never below nothing, whatever was stored behind our back.

@@ -1,7 +1,7 @@
 //! Redis with `deploy/redis.conf`.
 
 use gristmill::{Client, SubmitOptions};
-use gristmill_integration_tests::{DeployedRedis, WorkerOptions};
+use gristmill_integration_tests::{Cli, DeployedRedis, WorkerOptions, eventually};
 use gristmill_kernels::square;
 use gristmill_shared::connection::Endpoint;
 
@@ -27,6 +27,23 @@ async fn redis_starts_with_the_shipped_configuration_and_serves_a_worker() {
     let squares = client.map(square, 0..1_000).await.unwrap().collect().await.unwrap();
     assert_eq!(squares, (0..1_000).map(|n| n * n).collect::<Vec<i64>>());
     worker.drain();
+}
+
+#[test]
+fn doctor_finds_nothing_wrong_with_the_shipped_configuration() {
+    let redis = DeployedRedis::start();
+    let _worker = WorkerOptions::new().start_at(&redis.url());
+    let cli = Cli::at(&redis.url());
+    eventually("the worker is listed", || (cli.run(&["workers", "--json"]).ok() != "[]\n").then_some(()));
+    let output = cli.run(&["doctor", "--json"]);
+    let lines: Vec<serde_json::Value> = serde_json::from_str(&output.stdout).unwrap();
+    let bad: Vec<_> = lines.iter().filter(|line| line["level"] != "ok" && !of_the_machine(line)).collect();
+    assert!(bad.is_empty() && lines.len() > 5, "{bad:#?}");
+}
+
+/// A busy machine answers late; that is no fault of the configuration.
+fn of_the_machine(line: &serde_json::Value) -> bool {
+    matches!(line["check"].as_str(), Some("latency" | "clock" | "scripts"))
 }
 
 #[test]

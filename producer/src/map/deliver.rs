@@ -148,9 +148,9 @@ impl Deliverer {
                 break;
             }
             let (client, batch) = (&self.client, self.batch);
-            let firsts: Vec<u64> = runs.iter().map(|run| run.indices.start).collect();
+            let tasks: Vec<_> = runs.iter().map(|run| run.indices.clone()).collect();
             let outputs: Vec<BlobRef> = runs.iter().flat_map(|run| run.outputs.iter().cloned()).collect();
-            call!(client, connection => client.broker().forget(connection, batch, &firsts, &outputs));
+            call!(client, connection => client.broker().forget_runs(connection, batch, &tasks, &outputs));
         }
         Ok(())
     }

@@ -108,9 +108,27 @@ impl Driver {
                 }
                 Mode::Stopped | Mode::Attached => {}
             }
-            if mode.changed().await.is_err() {
-                return Ok(());
+            tokio::select! {
+                changed = mode.changed() => if changed.is_err() {
+                    return Ok(());
+                },
+                () = Feeder::until_look_back() => self.look_back(&mut feeder).await?,
             }
+        }
+    }
+
+    /// Everything was sent, but Redis may come back without the last of it.
+    async fn look_back(&self, feeder: &mut Feeder) -> Result<(), ClientError> {
+        if !matches!(*self.shared.phase.borrow(), Phase::Sealed) {
+            return Ok(());
+        }
+        match feeder.look_back().await {
+            Err(ClientError::BatchSealed(_)) => {
+                // Somebody else cancelled it, before Redis had all of it again.
+                self.shared.phase.send_replace(Phase::Cancelled);
+                Ok(())
+            }
+            other => other,
         }
     }
 

@@ -1,6 +1,8 @@
 //! Feeds a batch: takes arguments from the source, packs them, and enqueues what the window allows.
 
 use std::sync::Arc;
+use std::time::Duration;
+use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -12,8 +14,14 @@ use crate::options::WhenFull;
 use crate::pack::{Chunk, Packed};
 use crate::sender::{REFUSED_PAUSE, Sender, tell_waiting};
 
+/// A full queue in which there is room again is asked no more often than this.
+const ROOM_PAUSE: Duration = Duration::from_millis(5);
+
 /// The MessagePack of one task's arguments after the other.
 pub(crate) type Source = BoxStream<'static, Result<Vec<u8>, ClientError>>;
+
+/// While there is nothing to send: how often it is looked whether Redis still knows what was sent.
+const LOOK_BACK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Feeder {
     source: Source,
@@ -23,6 +31,8 @@ pub(super) struct Feeder {
     next: u64,
     /// An argument that did not fit into the last call.
     held: Option<Vec<u8>>,
+    /// The source has ended.
+    ended: bool,
 }
 
 /// What one call will carry.
@@ -34,18 +44,19 @@ struct Load {
 
 impl Feeder {
     pub fn new(source: Source, sender: Sender, shared: Arc<Shared>) -> Self {
-        Self { source, sender, shared, next: 0, held: None }
+        Self { source, sender, shared, next: 0, held: None, ended: false }
     }
 
     /// Feeds until the source ends, and seals; or until the handle wants no more.
     pub async fn run(&mut self) -> Result<(), ClientError> {
         let mut mode = self.shared.mode.subscribe();
         loop {
-            let Some((room, chunk)) = self.wait_for_room().await else { return Ok(()) };
-            let load = tokio::select! {
-                load = self.gather(room, chunk) => load?,
+            let Some((room, chunk)) = self.wait_for_room().await? else { return Ok(()) };
+            tokio::select! {
+                first = self.wait_for_item() => first?,
                 _ = mode.wait_for(|mode| mode.ends_feed()) => return Ok(()),
-            };
+            }
+            let load = self.gather(room, chunk)?;
             if !self.send(&load).await? {
                 return Ok(());
             }
@@ -67,20 +78,31 @@ impl Feeder {
         self.sender.send(&[], true).await
     }
 
+    /// Sends again what Redis has forgotten.
+    pub async fn look_back(&mut self) -> Result<(), ClientError> {
+        if self.is_empty() { Ok(()) } else { self.sender.look_back().await }
+    }
+
+    /// The time until it should be looked.
+    pub async fn until_look_back() {
+        tokio::time::sleep(LOOK_BACK_EVERY).await;
+    }
+
     /// Waits until something may be enqueued; none: the handle wants no more.
-    async fn wait_for_room(&mut self) -> Option<(usize, u32)> {
+    async fn wait_for_room(&mut self) -> Result<Option<(usize, u32)>, ClientError> {
         let mut mode = self.shared.mode.subscribe();
         loop {
             if mode.borrow_and_update().ends_feed() {
-                return None;
+                return Ok(None);
             }
             let (room, chunk) = self.shared.room(self.left());
             if room > 0 {
-                return Some((room, chunk));
+                return Ok(Some((room, chunk)));
             }
             tokio::select! {
                 () = self.shared.room.notified() => {}
                 _ = mode.changed() => {}
+                () = Self::until_look_back() => self.look_back().await?,
             }
         }
     }
@@ -91,27 +113,37 @@ impl Feeder {
         if most == Some(least) { least } else { usize::MAX }
     }
 
-    /// Takes what the source has ready, up to a call's size; waits only for the first argument.
-    async fn gather(&mut self, room: usize, chunk_tasks: u32) -> Result<Load, ClientError> {
+    /// Waits until the next item is here, or the source has ended.
+    async fn wait_for_item(&mut self) -> Result<(), ClientError> {
+        while self.held.is_none() && !self.ended {
+            tokio::select! {
+                next = self.source.next() => match next {
+                    Some(arg) => self.held = Some(arg?),
+                    None => self.ended = true,
+                },
+                () = Self::until_look_back() => self.look_back().await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the source has ready, up to a call's size; waits for nothing.
+    fn gather(&mut self, room: usize, chunk_tasks: u32) -> Result<Load, ClientError> {
         let mut load = Load { messages: Vec::new(), end: false };
         let mut chunk = Chunk::default();
         let mut bytes = 0;
         loop {
             let arg = match self.held.take() {
                 Some(arg) => arg,
-                None => {
-                    let next = if load.messages.is_empty() && chunk.is_empty() {
-                        self.source.next().await
-                    } else {
-                        let Some(next) = self.source.next().now_or_never() else { break };
-                        next
-                    };
-                    let Some(arg) = next else {
-                        load.end = true;
+                None if self.ended => break,
+                None => match self.source.next().now_or_never() {
+                    Some(Some(arg)) => arg?,
+                    Some(None) => {
+                        self.ended = true;
                         break;
-                    };
-                    arg?
-                }
+                    }
+                    None => break,
+                },
             };
             if !chunk.fits(&arg, chunk_tasks) {
                 bytes += self.pack(&mut chunk, &mut load)?;
@@ -125,6 +157,7 @@ impl Feeder {
         if !chunk.is_empty() {
             self.pack(&mut chunk, &mut load)?;
         }
+        load.end = self.ended;
         Ok(load)
     }
 
@@ -160,7 +193,7 @@ impl Feeder {
                     if !others && !std::mem::replace(&mut told, true) {
                         tell_waiting(self.sender.packer().batch, &refusal);
                     }
-                    if !pause(&self.shared).await {
+                    if !pause(&self.shared, matches!(refusal, ClientError::QueueFull { .. })).await {
                         return Ok(false);
                     }
                 }
@@ -175,11 +208,17 @@ impl Feeder {
     }
 }
 
-/// Waits before a refused call is repeated; false: the handle wants no more.
-async fn pause(shared: &Shared) -> bool {
+/// Waits before a refused call is repeated, in a full queue only until tasks of our own have made room; false: the
+/// handle wants no more.
+async fn pause(shared: &Shared, full: bool) -> bool {
     let mut mode = shared.mode.subscribe();
+    let room = async {
+        shared.room.notified().await;
+        tokio::time::sleep(ROOM_PAUSE).await;
+    };
     tokio::select! {
         () = tokio::time::sleep(REFUSED_PAUSE) => true,
+        () = room, if full => true,
         _ = mode.wait_for(|mode| mode.ends_feed()) => false,
     }
 }

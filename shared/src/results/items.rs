@@ -23,6 +23,17 @@ impl Run {
         sound.then_some(run)
     }
 
+    /// As the list of runs has it.
+    pub(super) fn text(self) -> String {
+        format!("{} {}", self.first, self.count)
+    }
+
+    /// Whether these stored bytes say that they hold so many outcomes.
+    pub(super) fn fits(self, value: Option<&[u8]>) -> bool {
+        let count = value.and_then(|bytes| bytes.first_chunk()).map(|count| u32::from_be_bytes(*count));
+        count.map(u64::from) == Some(self.count)
+    }
+
     pub(super) fn indices(self) -> std::ops::Range<u64> {
         self.first..self.first + self.count
     }

@@ -40,8 +40,8 @@ pub struct CollectorStream {
     cursor: usize,
     /// Whether the list was read once more from its beginning, because results were missing at its end.
     reread: bool,
-    /// Listed, not read yet.
-    runs: VecDeque<Run>,
+    /// Listed, not read yet: where in the list, and what.
+    runs: VecDeque<(usize, Run)>,
     piece: usize,
     /// Read, not delivered yet.
     items: VecDeque<Item>,
@@ -237,8 +237,8 @@ impl CollectorStream {
             self.cursor = 0;
             return Ok(());
         }
-        self.cursor += listed.len();
         self.see_runs(&listed);
+        self.cursor += listed.len();
         self.state = match total {
             _ if listed.len() == SLICE => State::Look,
             _ if self.only.is_some() && self.hub.is_none() => State::Ended,
@@ -247,7 +247,7 @@ impl CollectorStream {
             _ => State::Ended,
         };
         if self.hub.is_none() && !self.must_list() {
-            self.runs.make_contiguous().sort_unstable_by_key(|run| run.first);
+            self.runs.make_contiguous().sort_unstable_by_key(|(_, run)| run.first);
         }
         Ok(())
     }
@@ -275,11 +275,11 @@ impl CollectorStream {
     }
 
     fn see_runs(&mut self, listed: &[String]) {
-        for text in listed {
+        for (at, text) in (self.cursor..).zip(listed) {
             match Run::parse(text) {
                 Some(run) if self.only.is_some_and(|only| !run.indices().contains(&only)) => {}
                 Some(run) if run.indices().all(|index| self.delivered.contains(index)) => {}
-                Some(run) => self.runs.push_back(run),
+                Some(run) => self.runs.push_back((at, run)),
                 None => tracing::warn!(batch = %self.batch, run = %text, "the list of runs holds what is no run"),
             }
         }
@@ -289,16 +289,48 @@ impl CollectorStream {
     async fn read(&mut self) -> Result<(), ResultsError> {
         let count = self.piece.min(self.runs.len());
         let mut question = Pipeline::with_capacity(count);
-        for run in self.runs.iter().take(count) {
+        for (_, run) in self.runs.iter().take(count) {
             question.hget(self.reader.keys.results(self.batch, Keys::bucket_of(run.first)), run.first);
         }
-        let values: Vec<Option<Vec<u8>>> = self.reader.ask(&question).await?;
+        let mut values: Vec<Option<Vec<u8>>> = self.reader.ask(&question).await?;
+        if !self.are_still_listed(&mut values).await? {
+            // Redis came back with an older state, in which other runs are or will be settled.
+            self.runs.clear();
+            (self.cursor, self.state) = (0, State::Look);
+            return Ok(());
+        }
         let bytes: usize = values.iter().flatten().map(Vec::len).sum();
         self.piece = (PIECE_BYTES / (bytes / count).max(1)).clamp(1, PIECE_RUNS);
-        for (run, value) in self.runs.drain(..count).zip(values) {
+        for ((_, run), value) in self.runs.drain(..count).zip(values) {
             items::append(&mut self.items, run, value.as_deref());
         }
         Ok(())
+    }
+
+    /// Where a run is missing, it was delivered and forgotten; or it is not settled any more, since Redis has lost
+    /// its last second. Then something else stands at its place in the list, or nothing.
+    async fn are_still_listed(&self, values: &mut [Option<Vec<u8>>]) -> Result<bool, ResultsError> {
+        let (keys, batch) = (&self.reader.keys, self.batch);
+        let listed = self.runs.iter().zip(values.iter_mut());
+        let doubtful: Vec<_> = listed.filter(|((_, run), value)| !run.fits(value.as_deref())).collect();
+        if doubtful.is_empty() {
+            return Ok(true);
+        }
+        let mut question = Pipeline::with_capacity(2 * doubtful.len());
+        for ((at, run), _) in &doubtful {
+            question.lindex(keys.runs(batch), *at as isize);
+            question.hget(keys.results(batch, Keys::bucket_of(run.first)), run.first);
+        }
+        let answers: Vec<Option<Vec<u8>>> = self.reader.ask(&question).await?;
+        let mut answers = answers.into_iter();
+        for ((_, run), value) in doubtful {
+            let listed = answers.next().flatten();
+            *value = answers.next().flatten();
+            if listed.as_deref() != Some(run.text().as_bytes()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn wait(&mut self, single: bool) -> Result<(), ResultsError> {

@@ -242,6 +242,27 @@ async fn a_rolled_back_list_is_read_again() {
 }
 
 #[tokio::test]
+async fn what_redis_forgot_after_it_was_listed_is_not_taken_for_delivered() {
+    let mut fleet = Fleet::start().await;
+    let batch = fleet.open().await;
+    for first in 0..20 {
+        fleet.settle(batch, first, &[value(first as u8)]).await;
+    }
+    let mut stream = fleet.collector().stream(batch);
+    assert_eq!(outcome(&mut stream).await.0, 0, "all are listed, and the first few are read");
+    // Redis loses the last two, and they are settled again as one run, where only the first is expected.
+    fleet.roll_back_runs(batch, 2).await;
+    fleet.forget(batch, 18).await;
+    fleet.forget(batch, 19).await;
+    fleet.settle(batch, 18, &[value(18), value(19)]).await;
+    fleet.finish(batch, 20).await;
+    for index in 1..20 {
+        assert_eq!(outcome(&mut stream).await, (index, value(index as u8)));
+    }
+    assert!(next(&mut stream).await.is_none());
+}
+
+#[tokio::test]
 async fn a_future_that_is_dropped_loses_nothing() {
     let mut fleet = Fleet::start().await;
     let batch = fleet.open().await;
