@@ -395,6 +395,24 @@ impl World<'_> {
         Ok(())
     }
 
+    pub async fn discard(&mut self, which: u8, reply: Reply) -> Held {
+        let Some(at) = pick(&self.agent.letters, which) else { return Ok(()) };
+        let (task, letter, serial) = self.agent.letters[at].clone();
+        let (queue, name) = (letter.message()?.header.queue, task.to_string());
+        for _ in 0..times(reply) {
+            self.trim_dead().await?;
+            let there = self.model.dead.get(&name).is_some_and(|(now, _)| *now == serial);
+            let seen = [(name.clone(), letter.at_ms)];
+            let dropped = self.broker.discard(&mut self.conn, &queue, &seen).await?;
+            hold!(dropped == u64::from(there), "discard of {task} dropped {dropped}, and it was there: {there}");
+            if there {
+                self.model.dead.remove(&name);
+            }
+            self.coverage.reply("discard", if there { "dropped" } else { "none" });
+        }
+        Ok(())
+    }
+
     /// Letters above the cap of age go, a few at a call; the model learns which.
     pub async fn trim_dead(&mut self) -> Held {
         let oldest = self.model.now.saturating_sub(defaults::DEAD_LETTERS_AGE.as_millis() as u64);

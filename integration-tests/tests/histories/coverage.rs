@@ -25,6 +25,7 @@ pub const REPLIES: &[(&str, &[&str])] = &[
     ("purge", &["DONE", "CHANGED"]),
     ("cancel", &["DONE", "FINISHED", "NO_BATCH", "NO_TASK"]),
     ("revive", &["DONE", "GONE", "BLOB_GONE", "CANCELLED"]),
+    ("discard", &["dropped", "none"]),
 ];
 
 /// What must have happened to messages and batches somewhere.

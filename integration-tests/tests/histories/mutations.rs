@@ -121,7 +121,7 @@ const MUTANTS: &[Mutant] = &[
 ];
 
 /// Rules that are needed so rarely that the history stands here.
-fn rare() -> [(Mutant, Vec<Op>); 2] {
+fn rare() -> [(Mutant, Vec<Op>); 3] {
     let (who, reply) = (Who::Slot(0), Reply::Arrives);
     let send = Op::Send { batch: 0, which: Which::Next, reply };
     let claim = || Op::Claim { who, messages: 1, reply };
@@ -136,19 +136,26 @@ fn rare() -> [(Mutant, Vec<Op>); 2] {
         Op::Calm { ticks: 6 },
         Op::Judge { pick: 0, readable: true, jitter: 0, reply },
     ];
-    let after_another_death = vec![
-        send,
-        claim(),
-        settle(Fate::Fails),
-        Op::ReadLetter { queue: 0, pick: 0 },
-        Op::Revive { pick: 0, reply },
-        claim(),
-        settle(Fate::TimesOut),
-        Op::Revive { pick: 0, reply },
-    ];
+    let another_death = || {
+        vec![
+            send.clone(),
+            claim(),
+            settle(Fate::Fails),
+            Op::ReadLetter { queue: 0, pick: 0 },
+            Op::Revive { pick: 0, reply },
+            claim(),
+            settle(Fate::TimesOut),
+        ]
+    };
+    let after_another_death = |op| [another_death(), vec![op]].concat();
     let suspect = mutant("judge", "takes a suspect for another", &[(" or u64(suspect, 1) ~= tonumber(ARGV[2])", "")]);
     let letter = mutant("revive", "takes a letter for another", &[(" or u64(letter, 1) ~= tonumber(ARGV[10])", "")]);
-    [(suspect, after_a_rollback), (letter, after_another_death)]
+    let unseen = mutant("discard", "drops what nobody saw", &[("and tonumber(at) == tonumber(ARGV[i + 1])", "")]);
+    [
+        (suspect, after_a_rollback),
+        (letter, after_another_death(Op::Revive { pick: 0, reply })),
+        (unseen, after_another_death(Op::Discard { pick: 0, reply })),
+    ]
 }
 
 /// A history of one batch of one task.

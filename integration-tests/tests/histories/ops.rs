@@ -132,6 +132,7 @@ pub enum Op {
     Purge { reply: Reply },
     ReadLetter { queue: u8, pick: u8 },
     Revive { pick: u8, reply: Reply },
+    Discard { pick: u8, reply: Reply },
     PauseQueue { queue: u8, paused: bool },
     LimitQueue { queue: u8, messages: Option<u8> },
     Rubbish { queue: u8, lane: Lane },

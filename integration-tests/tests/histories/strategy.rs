@@ -116,6 +116,7 @@ fn rare_op() -> impl Strategy<Value = Op> {
         9 => reply().prop_map(|reply| Op::Purge { reply }),
         6 => (pick, pick).prop_map(|(queue, pick)| Op::ReadLetter { queue, pick }),
         12 => (pick, reply()).prop_map(|(pick, reply)| Op::Revive { pick, reply }),
+        3 => (pick, reply()).prop_map(|(pick, reply)| Op::Discard { pick, reply }),
         3 => (pick, prop::bool::weighted(0.3)).prop_map(|(queue, paused)| Op::PauseQueue { queue, paused }),
         2 => (pick, limit).prop_map(|(queue, messages)| Op::LimitQueue { queue, messages }),
         1 => (pick, lane()).prop_map(|(queue, lane)| Op::Rubbish { queue, lane }),

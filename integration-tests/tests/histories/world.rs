@@ -144,6 +144,7 @@ impl<'a> World<'a> {
             Op::Purge { reply } => self.purge(*reply).await,
             Op::ReadLetter { queue, pick } => self.read_letter(*queue, *pick).await,
             Op::Revive { pick, reply } => self.revive(*pick, *reply).await,
+            Op::Discard { pick, reply } => self.discard(*pick, *reply).await,
             Op::PauseQueue { queue, paused } => self.pause_queue(*queue, *paused).await,
             Op::LimitQueue { queue, messages } => self.limit_queue(*queue, *messages).await,
             Op::Rubbish { queue, lane } => self.rubbish(*queue, *lane).await,
