@@ -2,6 +2,7 @@
 //! each client; every result arrives once.
 
 mod away;
+mod commands;
 mod drain;
 mod foreign_keys;
 mod passwords;
