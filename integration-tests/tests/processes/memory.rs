@@ -112,7 +112,7 @@ async fn what_the_machine_does_not_have_is_a_crash_that_tells_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
     // In this order: the group can only go after the worker.
-    let Some(group) = Cgroup::with_memory(192 * MIB) else {
+    let Some(group) = Cgroup::with_memory(96 * MIB) else {
         return eprintln!("skipped: no cgroup with a memory limit can be made here");
     };
     let redis = Redis::start();
@@ -123,7 +123,8 @@ async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
     let others = client.map(square, 0..10_000).await.unwrap();
     let began = Instant::now();
     let (kind, failure, executed) = run(&client, "memory", folder.path(), &SubmitOptions::new()).await;
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    // Less than a second where nobody else computes.
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     assert_eq!((kind, executed), (OutcomeKind::OutOfMemory, usize::from(CRASHES_MAX)), "{failure:?}");
     let certificate = failure.certificate.expect("a process died");
     assert_eq!(
@@ -132,7 +133,7 @@ async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
         "{certificate:?}"
     );
     assert!(certificate.out_of_memory, "{certificate:?}");
-    assert!(certificate.peak_rss_bytes.is_some_and(|bytes| bytes > 100 * MIB), "{certificate:?}");
+    assert!(certificate.peak_rss_bytes.is_some_and(|bytes| bytes > 40 * MIB), "{certificate:?}");
     let squares: Vec<i64> = others.collect().await.unwrap();
     assert_eq!(squares, (0..10_000).map(|n| n * n).collect::<Vec<_>>());
     worker.drain();
