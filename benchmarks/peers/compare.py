@@ -69,7 +69,7 @@ class Gristmill:
         self.place, self.program = place, binaries / "gristmill"
         self.environment = os.environ | {"GRISTMILL_REDIS": f"redis+unix://{place}/s", "GRISTMILL_LOG": "error"}
         worker = [binaries / "gristmill-worker", "--consumers", str(PROCESSES)]
-        stack.enter_context(ending(subprocess.Popen(worker, env=self.environment)))
+        self.worker = stack.enter_context(ending(subprocess.Popen(worker, env=self.environment)))
         wait(lambda: "square" in self.run("kernels").stdout)
 
     def run(self, *args):
@@ -86,7 +86,7 @@ class Gristmill:
     def sized(self):
         """The n at which a task takes LONG_SECONDS."""
         n = 5_000_000
-        return int(n * LONG_SECONDS / (self.map("sum_sqrt", [n] * 40)[1] / 40))
+        return int(n * LONG_SECONDS / min(self.map("sum_sqrt", [n] * PROCESSES)[1] / PROCESSES for _ in range(20)))
 
 
 class Celery:
@@ -104,6 +104,8 @@ class Celery:
         ours, theirs = fresh.Pipe()
         client = fresh.Process(target=tasks.in_client, args=(theirs, *args))
         client.start()
+        # So that the end of a client that failed is seen.
+        theirs.close()
         answer = ours.recv()
         client.join()
         return answer

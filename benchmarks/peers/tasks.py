@@ -18,6 +18,10 @@ def sum_sqrt(n):
     return [total, time.perf_counter() - start]
 
 
+def nap(seconds):
+    time.sleep(seconds)
+
+
 _url = os.environ.get("PEERS_REDIS", "redis+socket:///nowhere")
 app = Celery("tasks", broker=_url, backend=_url)
 # What Celery's guide to optimising recommends for many short tasks: a worker fetches far ahead. Events and
@@ -30,8 +34,15 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
 )
 
+if os.environ.get("PEERS_LATE"):
+    # What Celery's documentation names for tasks that must survive their worker.
+    app.conf.update(task_acks_late=True, task_reject_on_worker_lost=True)
+if os.environ.get("PEERS_PREFETCH"):
+    app.conf.update(worker_prefetch_multiplier=int(os.environ["PEERS_PREFETCH"]))
+
 celery_square = app.task(name="square")(square)
 celery_sum_sqrt = app.task(name="sum_sqrt")(sum_sqrt)
+celery_nap = app.task(name="nap")(nap)
 
 
 def delay(task, items):

@@ -27,3 +27,8 @@ pub use redis::Redis;
 pub use sentinels::Sentinels;
 pub use wait::{DEADLINE, eventually};
 pub use worker::{WorkerOptions, WorkerProcess};
+
+/// The programs of README.md, which must compile as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
