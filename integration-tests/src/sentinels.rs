@@ -1,20 +1,24 @@
 //! A master, its replica, and three sentinels that watch them.
 
+use std::collections::HashMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use gristmill_embedded::{EmbeddedOptions, EmbeddedRedis, find_server};
-use redis::FromRedisValue;
+use redis::{FromRedisValue, RedisConnectionInfo};
 use tempfile::TempDir;
 
 use crate::wait::eventually;
 
 /// The name under which the sentinels know the master.
 const SERVICE: &str = "main";
+/// The servers' password, and the sentinels' own.
+const PASSWORD: &str = "secret";
+const SENTINEL_PASSWORD: &str = "watch&see";
 
-/// All five servers, on TCP ports of the loopback. Dropping it ends them.
+/// All five servers, with passwords, on TCP ports of the loopback. Dropping it ends them.
 #[derive(Debug)]
 pub struct Sentinels {
     servers: [EmbeddedRedis; 2],
@@ -26,7 +30,10 @@ impl Sentinels {
     /// Starts all, and waits until the sentinels know each other and the replica, and it has caught up. A master
     /// that is silent for a second is replaced.
     pub fn start() -> Self {
-        let set_up = || EmbeddedOptions::new().tcp(true).extra("repl-diskless-sync-delay", "0");
+        let set_up = || {
+            let options = EmbeddedOptions::new().tcp(true).requirepass(PASSWORD);
+            options.extra("masterauth", PASSWORD).extra("repl-diskless-sync-delay", "0")
+        };
         let master = set_up().start().expect("a master");
         let port = master.port().expect("it listens on TCP");
         let replica = set_up().extra("replicaof", format!("127.0.0.1 {port}")).start().expect("a replica");
@@ -36,7 +43,8 @@ impl Sentinels {
         eventually("the replica has caught up", || all.info(1).contains("master_link_status:up").then_some(()));
         for (_, port) in &all.sentinels {
             eventually("the sentinels know each other and the replica", || {
-                let known = ask::<std::collections::HashMap<String, String>>(*port, &["SENTINEL", "MASTER", SERVICE])?;
+                let words = ["SENTINEL", "MASTER", SERVICE];
+                let known = ask::<HashMap<String, String>>(*port, SENTINEL_PASSWORD, &words)?;
                 let count = |field: &str| known.get(field).map(String::as_str);
                 (count("num-other-sentinels") == Some("2") && count("num-slaves") == Some("1")).then_some(())
             });
@@ -44,17 +52,23 @@ impl Sentinels {
         all
     }
 
-    /// Where clients find the master by way of the sentinels.
+    /// Where clients find the master by way of the sentinels. The first node that it names is not there.
     pub fn url(&self) -> String {
+        let parameters = SENTINEL_PASSWORD.replace('&', "%26");
+        format!("{}?sentinel_password={parameters}", self.url_without_login_at_sentinels())
+    }
+
+    /// The same without the sentinels' password.
+    pub fn url_without_login_at_sentinels(&self) -> String {
         let nodes: Vec<_> = self.sentinels.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
-        format!("redis+sentinel://{}/{SERVICE}", nodes.join(","))
+        format!("redis+sentinel://:{PASSWORD}@127.0.0.1:1,{}/{SERVICE}", nodes.join(","))
     }
 
     /// The port that the sentinels call the master's.
     pub fn master_port(&self) -> u16 {
         eventually("a sentinel answers", || {
             let named = |(_, port): &(Child, u16)| {
-                ask::<(String, u16)>(*port, &["SENTINEL", "get-master-addr-by-name", SERVICE])
+                ask::<(String, u16)>(*port, SENTINEL_PASSWORD, &["SENTINEL", "get-master-addr-by-name", SERVICE])
             };
             self.sentinels.iter().find_map(named)
         })
@@ -92,7 +106,7 @@ impl Sentinels {
 
     fn info(&self, server: usize) -> String {
         let port = self.servers[server].port().expect("it listens on TCP");
-        ask(port, &["INFO", "replication"]).unwrap_or_default()
+        ask(port, PASSWORD, &["INFO", "replication"]).unwrap_or_default()
     }
 }
 
@@ -114,6 +128,7 @@ fn sentinel(configs: &Path, n: usize, master: u16) -> (Child, u16) {
     let config = directory.join("sentinel.conf");
     let text = format!(
         "port {port}\nbind 127.0.0.1\ndir {}\nsentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
+         sentinel auth-pass {SERVICE} {PASSWORD}\nrequirepass \"{SENTINEL_PASSWORD}\"\n\
          sentinel down-after-milliseconds {SERVICE} 1000\nsentinel failover-timeout {SERVICE} 3000\n",
         directory.display()
     );
@@ -131,8 +146,10 @@ fn sentinel(configs: &Path, n: usize, master: u16) -> (Child, u16) {
 }
 
 /// Asks one server; none if it does not answer as hoped.
-fn ask<T: FromRedisValue>(port: u16, words: &[&str]) -> Option<T> {
+fn ask<T: FromRedisValue>(port: u16, password: &str, words: &[&str]) -> Option<T> {
     let client = redis::Client::open(format!("redis://127.0.0.1:{port}")).expect("a valid URL");
+    let login = RedisConnectionInfo::default().set_password(password);
+    let client = redis::Client::open(client.get_connection_info().clone().set_redis_settings(login)).ok()?;
     let mut connection = client.get_connection_with_timeout(std::time::Duration::from_secs(1)).ok()?;
     redis::cmd(words[0]).arg(&words[1..]).query(&mut connection).ok()
 }

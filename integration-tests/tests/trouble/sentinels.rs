@@ -30,3 +30,17 @@ async fn work_goes_on_at_the_new_master() {
     assert_eq!(cli.run(&["submit", "square", "8", "--wait"]).ok(), "64\n");
     scene.end().await;
 }
+
+#[test]
+fn what_is_wrong_with_sentinels_is_said() {
+    let redis = Sentinels::start();
+    let says = |url: &str, what: &str| {
+        let refused = Cli::at(url).run(&["queues"]);
+        assert_eq!(refused.code, 3, "{}", refused.stderr);
+        assert!(refused.stderr.contains(what) && refused.stderr.lines().count() == 1, "{}", refused.stderr);
+        assert!(!refused.stderr.contains("secret") && !refused.stderr.contains("see"), "{}", refused.stderr);
+    };
+    says(&redis.url_without_login_at_sentinels(), "it demands another password (?sentinel_password=");
+    says(&redis.url().replace("/main", "/other"), "no master named \"other\"");
+    says(&redis.url().replace(":secret@", ""), "demands a password");
+}

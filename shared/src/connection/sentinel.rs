@@ -50,10 +50,10 @@ pub(super) async fn master(
     Err(no_master.or(nothing).unwrap_or_else(|| not_ready(endpoint, "no sentinel was asked".to_owned())))
 }
 
-/// Of two failures, the one that may pass by itself: it makes trying again worth while.
+/// Of two failures, the one to tell: a refusal says what is wrong, while somebody is always out of reach.
 fn telling(earlier: Option<ConnectionError>, later: ConnectionError) -> ConnectionError {
     match earlier {
-        Some(earlier) if earlier.is_retryable() => earlier,
+        Some(earlier) if !earlier.is_retryable() => earlier,
         _ => later,
     }
 }
@@ -68,8 +68,8 @@ async fn ask(sentinels: Sentinels, node: Node, timeouts: Timeouts) -> Found {
     match asked.await {
         Ok(Some((host, port))) => Found::Named(Node { host, port }),
         Ok(None) => Found::Nothing(ConnectionError::Refused {
-            endpoint: node.to_string(),
-            why: format!("this sentinel watches no master named {:?}", sentinels.service),
+            endpoint: format!("the sentinel {node}"),
+            why: format!("it watches no master named {:?}", sentinels.service),
         }),
         Err(error) => Found::Nothing(ConnectionError::of_sentinel(&node, &error)),
     }
