@@ -88,6 +88,43 @@ async fn a_running_task_learns_of_its_cancel_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_starts_later_honours_a_cancel() {
+    let redis = Redis::start();
+    let client = redis.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace");
+    let args = ("leak".to_owned(), trace.display().to_string());
+    let single = client.submit(overrun, args.clone()).await.unwrap();
+    let batch = client.map(overrun, vec![args.clone(); 50]).await.unwrap();
+    let other = client.submit(square, 3).await.unwrap();
+    single.cancel().await.unwrap();
+    client.cancel(batch.id()).await.unwrap();
+    let _worker = WorkerOptions::new().test_kernels().start(&redis);
+    assert_eq!(single.result().await.as_ref().err().map(kind), Some(OutcomeKind::Cancelled));
+    let kinds = crate::kinds(&client, batch.id()).await;
+    assert_eq!(kinds, [OutcomeKind::Cancelled; 50]);
+    assert_eq!(other.result().await.unwrap(), 9);
+    assert!(!trace.exists(), "none of them was started");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_batch_ends_with_what_runs_of_it() {
+    let redis = Redis::start();
+    let mut worker = WorkerOptions::new().consumers(2).test_kernels().debug().start(&redis);
+    let client = redis.client().await;
+    let deaf = client.map(spin, [60_000]).await.unwrap();
+    worker.log.wait_for(events::TASK_STARTED, |line| line.text("kernel") == "spin");
+    let listens = client.map(sleep, [60.0; 3]).await.unwrap();
+    worker.log.wait_for(events::TASK_STARTED, |line| line.text("kernel") == "sleep");
+    for (batch, tasks) in [(listens.id(), 3), (deaf.id(), 1)] {
+        client.cancel(batch).await.unwrap();
+        assert_eq!(crate::kinds(&client, batch).await, vec![OutcomeKind::Cancelled; tasks]);
+    }
+    worker.drain();
+    assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 0, "who is deaf dies by order");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn scheduled_tasks_end_when_they_are_cancelled() {
     let redis = Redis::start();
     let _worker = WorkerOptions::new().start(&redis);
