@@ -1,5 +1,6 @@
 //! The documentation names files and log events that exist.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use gristmill_shared::events;
@@ -51,5 +52,68 @@ fn the_table_of_scripts_names_the_parts_that_the_broker_uses() {
         });
         let row = row.unwrap_or_else(|| panic!("docs/protocol.md has no row for {name}"));
         assert!(row.ends_with(&format!("| {parts} |")), "{name} is made of {parts}, and the row says {row}");
+    }
+}
+
+/// `delivery.md` promises nothing without a test: names in brackets, as in [`this_one`, `that_one`].
+#[test]
+fn every_test_that_delivery_names_exists() {
+    let mut tests = BTreeSet::new();
+    collect_tests(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut tests);
+    assert!(tests.len() > 300, "only {} tests found", tests.len());
+    let page = include_str!("../../docs/delivery.md");
+    let mut named = 0;
+    for name in page.split("[`").skip(1).flat_map(|rest| proofs(rest).collect::<Vec<_>>()) {
+        assert!(tests.contains(name), "docs/delivery.md names the test {name}, which does not exist");
+        named += 1;
+    }
+    assert!(named > 60, "only {named} tests are named");
+}
+
+/// What stands between brackets, from behind the first backtick on.
+fn proofs(rest: &str) -> impl Iterator<Item = &str> {
+    let list = rest.split_once("`]").map_or("", |(list, _)| list);
+    list.split(',').map(|name| name.trim().trim_matches('`'))
+}
+
+/// In this page a promise is a row of a table or an item of a list; none stands without its proof.
+#[test]
+fn delivery_promises_nothing_without_a_test() {
+    let page = include_str!("../../docs/delivery.md");
+    let (_, promises) = page.split_once("## In seven lines").unwrap();
+    let (promises, _) = promises.split_once("## What is not promised").unwrap();
+    let mut items = 0;
+    for section in promises.split("\n\n") {
+        let table = section.starts_with('|');
+        let lines: Vec<_> = section.lines().skip(if table { 2 } else { 0 }).collect();
+        for item in lines.iter().filter(|line| table || line.starts_with("- ")) {
+            assert!(item.contains("[`"), "docs/delivery.md promises this without a test: {item}");
+            items += 1;
+        }
+    }
+    assert!(items > 40, "only {items} promises found");
+}
+
+/// Names of test functions in all Rust files below a directory.
+fn collect_tests(dir: &Path, tests: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).unwrap().flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            if name != "target" && !name.to_string_lossy().starts_with('.') {
+                collect_tests(&path, tests);
+            }
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut is_test = false;
+            for line in text.lines().map(str::trim) {
+                is_test |= line == "#[test]" || line.starts_with("#[tokio::test");
+                let name =
+                    line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split('(').next());
+                if let Some(name) = name.filter(|_| is_test) {
+                    tests.insert(name.to_owned());
+                    is_test = false;
+                }
+            }
+        }
     }
 }
