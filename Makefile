@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-recovery
+.PHONY: help demo test lint bench-recovery bench-peers
 # rustup may have installed cargo for later shells only.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
@@ -22,3 +22,7 @@ lint: ## what needs no Redis: format, lints, licences
 bench-recovery: ## how soon work goes on when something has died (release build, about five minutes)
 	@cargo build --release --locked -p gristmill-benchmarks
 	@"$${CARGO_TARGET_DIR:-target}/release/gristmill-benchmarks" recovery
+
+bench-peers: ## the same tasks by Celery and by Python's process pools (a few minutes; Python packages into a folder of its own)
+	@benchmarks/peers/run
+	@benchmarks/peers/run killed
