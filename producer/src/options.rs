@@ -1,8 +1,9 @@
 //! What a caller can say about a submission.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gristmill_shared::defaults;
+use gristmill_shared::duration::{FOREVER, from_now};
 use gristmill_shared::{Lane, QueueName, TaskOptions};
 
 /// A longer time than this is this time: sums of such times must fit into what Redis can count.
@@ -49,6 +50,8 @@ pub struct SubmitOptions {
     pub at: Option<SystemTime>,
     /// What happens while the queue is full, or Redis near its memory limit; none: `submit` fails, `map` waits.
     pub when_full: Option<WhenFull>,
+    /// Whoever waits for room gives up after this time, with the error of a refusal; none: never.
+    pub room_timeout: Option<Duration>,
     /// Tasks per message of a `map`, 1 to 4,096; none: by measured time. A chunk is never larger than 48 KiB.
     pub chunk: Option<u32>,
 }
@@ -152,6 +155,13 @@ impl SubmitOptions {
         self
     }
 
+    /// Gives up waiting for room after this time.
+    #[must_use]
+    pub fn room_timeout(mut self, timeout: Duration) -> Self {
+        self.room_timeout = Some(timeout);
+        self
+    }
+
     /// Puts so many tasks into each message, instead of as many as measured time suggests.
     #[must_use]
     pub fn chunk(mut self, tasks: u32) -> Self {
@@ -169,6 +179,11 @@ impl SubmitOptions {
             time_limit_ms: self.time_limit.map(milliseconds),
             memory_bytes: self.memory.map(|bytes| bytes.clamp(1, defaults::INTEGER_MAX)),
         }
+    }
+
+    /// When waiting for room that begins now is given up.
+    pub(crate) fn room_deadline(&self) -> Instant {
+        from_now(self.room_timeout.unwrap_or(FOREVER))
     }
 
     pub(crate) fn effective_result_bytes(&self) -> u64 {

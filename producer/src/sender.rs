@@ -75,9 +75,11 @@ impl Sender {
     /// The same, but what was refused for want of room is sent again if that was chosen.
     pub async fn send_patiently(&mut self, messages: &[Packed], seal: bool) -> Result<(), ClientError> {
         let mut told = false;
+        let options = &self.packer.options;
+        let (waits, deadline) = (options.when_full == Some(WhenFull::Wait), options.room_deadline());
         loop {
             match self.send(messages, seal).await {
-                Err(error) if error.is_refusal() && self.packer.options.when_full == Some(WhenFull::Wait) => {
+                Err(error) if error.is_refusal() && waits && Instant::now() < deadline => {
                     if !std::mem::replace(&mut told, true) {
                         tell_waiting(self.packer.batch, &error);
                     }

@@ -216,6 +216,11 @@ async fn a_full_queue_refuses_whoever_does_not_want_to_wait() {
     let options = SubmitOptions::new().when_full(WhenFull::Fail);
     let refused = scene.full_map(options).await.collect().await.unwrap_err();
     assert!(matches!(refused, TaskError::Client(ClientError::QueueFull { .. })), "{refused}");
+    let brief = SubmitOptions::new().when_full(WhenFull::Wait).room_timeout(Duration::from_millis(50));
+    let refused = scene.client.submit_dyn::<u64>("square", &5, &brief).await.map(|_| ()).unwrap_err();
+    assert!(refused.is_refusal(), "{refused}");
+    let refused = scene.full_map(brief).await.collect().await.unwrap_err();
+    assert!(matches!(refused, TaskError::Client(ClientError::QueueFull { .. })), "{refused}");
     assert_eq!(scene.depth().await, 1);
 }
 

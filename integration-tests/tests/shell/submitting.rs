@@ -165,6 +165,8 @@ fn a_submission_waits_for_room_if_it_is_told_to() {
     cli.run(&["queue", "limit", "default", "1"]).ok();
     let line = error(&cli.run(&["submit", "square", "8", "--when-full", "fail"]), 6);
     assert_says(&line, &["\"default\" is full", "1 messages wait", "1 are allowed", "--when-full wait", "queue limit"]);
+    let brief = ["submit", "square", "8", "--when-full", "wait", "--wait", "--timeout", "300ms"];
+    assert_eq!(cli.run(&brief).code, 6, "there was no room in time, and nothing is submitted");
     let args = ["submit", "square", "8", "--when-full", "wait", "--wait"];
     let waiting = command(&redis, &args).spawn().unwrap();
     let output = cli.run_with(&["map", "square", "--when-full", "fail"], "1\n2\n");

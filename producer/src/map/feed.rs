@@ -1,7 +1,7 @@
 //! Feeds a batch: takes arguments from the source, packs them, and enqueues what the window allows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -178,6 +178,8 @@ impl Feeder {
         let mut left = &load.messages[..];
         let mut take = left.len();
         let mut told = false;
+        let options = &self.sender.packer().options;
+        let (waits, deadline) = (options.when_full != Some(WhenFull::Fail), options.room_deadline());
         loop {
             match self.sender.send(&left[..take], load.end && take == left.len()).await {
                 Ok(()) if take == left.len() => return Ok(true),
@@ -186,7 +188,7 @@ impl Feeder {
                     take = (limit - depth) as usize;
                     continue;
                 }
-                Err(refusal) if refusal.is_refusal() && self.may_wait() => {
+                Err(refusal) if refusal.is_refusal() && waits && Instant::now() < deadline => {
                     // With tasks of its own on their way, room comes by itself.
                     let others = self.shared.outstanding() > left.len() as u64;
                     if !others && !std::mem::replace(&mut told, true) {
@@ -200,10 +202,6 @@ impl Feeder {
             }
             take = left.len();
         }
-    }
-
-    fn may_wait(&self) -> bool {
-        self.sender.packer().options.when_full != Some(WhenFull::Fail)
     }
 }
 

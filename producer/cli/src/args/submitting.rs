@@ -27,7 +27,7 @@ pub struct Submit {
     /// Wait for the result and print it
     #[arg(long)]
     pub wait: bool,
-    /// Stop waiting after this time (exit code 4); the work continues
+    /// Stop waiting for the result after this time (exit code 4; the work continues), and for room (exit code 6)
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
     pub timeout: Option<Duration>,
     /// What to do while the queue is full or Redis near its memory limit [default: fail, exit code 6]

@@ -22,7 +22,11 @@ const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
-    let options = SubmitOptions { when_full: args.when_full.map(Into::into), ..options(&args.common)? };
+    let options = SubmitOptions {
+        when_full: args.when_full.map(Into::into),
+        room_timeout: args.timeout,
+        ..options(&args.common)?
+    };
     let packed = match args.args.as_deref() {
         None => NO_ARGS.to_vec(),
         Some("-") => read(&read_stdin().await?)?,
