@@ -1,8 +1,10 @@
 //! What a caller holds of one task, and of a batch that somebody submitted earlier.
 
+use std::time::Duration;
+
 use gristmill_broker::Cancelled;
 use gristmill_shared::codec::{self, CodecError};
-use gristmill_shared::results::CollectorStream;
+use gristmill_shared::results::{Collected, CollectorStream};
 use gristmill_shared::{BatchId, TaskId};
 use serde::de::DeserializeOwned;
 
@@ -71,6 +73,15 @@ impl Client {
         let stream = self.collector().present(task.batch).only(task.index);
         let mut results = Results { client: self.clone(), batch: task.batch, stream };
         Ok(results.next().await.transpose()?.map(|(_, result)| result))
+    }
+
+    /// How long the attempt ran that ended a task, to within 6 %; none if nobody knows.
+    pub async fn run_time(&self, task: TaskId) -> Result<Option<Duration>, ClientError> {
+        match self.collector().present(task.batch).only(task.index).next().await {
+            Some(Ok((_, Collected::Outcome(_, time)))) => Ok(time.duration()),
+            Some(Err(error)) if error.task().is_none() => Err(client_error(self.endpoint(), error)),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -107,7 +107,7 @@ async fn a_task_of_its_own_keeps_id_and_history() {
     assert_eq!(scene.object(&["dead", "show", &id])["history"], again["history"]);
     scene.create("it");
     scene.retry(&[&id]);
-    scene.state(&id, "succeeded");
+    assert!(scene.state(&id, "succeeded")["run_ms"].is_u64());
     assert_eq!(scene.counts(task.batch).await, [1, 0, 0, 1]);
     assert_eq!(scene.client.queues().await.unwrap()[0].dead_tasks, 0);
     assert_eq!(scene.cli.run(&["dead", "show", &id]).code, 5);

@@ -23,7 +23,7 @@ pub async fn fields(
         ("queue", record.queue.as_str().into()),
     ]);
     fields.extend(match client.result_present(task).await? {
-        Some(Ok(_)) => object([("state", "succeeded".into())]),
+        Some(Ok(_)) => object([("state", "succeeded".into()), ("run_ms", run_ms(client, task).await?)]),
         Some(Err(TaskError::Ended(failure))) => ended(client, record, &failure, for_people).await?,
         Some(Err(other)) => object([("state", "ended".into()), ("message", other.to_string().into())]),
         None => unfinished(client, task, record, for_people).await?,
@@ -64,6 +64,7 @@ async fn ended(
         ("state", failure.kind.to_string().into()),
         ("message", failure.message.as_str().into()),
         ("attempt", failure.attempt.into()),
+        ("run_ms", run_ms(client, failure.task).await?),
         ("certificate", found.map(|found| certificate::certificate(found, for_people)).into()),
     ]);
     if !failure.kind.is_dead_letter() {
@@ -77,6 +78,11 @@ async fn ended(
         return unfinished(client, failure.task, record, for_people).await;
     }
     Ok(fields)
+}
+
+/// How long its last attempt ran, where that is known.
+async fn run_ms(client: &Client, task: TaskId) -> Result<Value, Exit> {
+    Ok(client.run_time(task).await?.map(|run| run.as_millis() as u64).into())
 }
 
 /// What a dead letter tells besides how the task ended.
