@@ -24,6 +24,7 @@ pub use stream::{CollectorStream, DeliveredRun};
 
 /// What a collector knows of a task that has ended.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are outcomes, and are not kept")]
 pub enum Collected {
     /// How it ended, and how long it ran. Never [`Outcome::Blob`]: an output that stands in a blob is read.
     Outcome(Outcome, TaskTime),
