@@ -78,7 +78,7 @@ async fn a_million_tasks_due_at_once_move_once_in_order_and_in_small_steps() {
     b.ask::<()>(&["CONFIG", "SET", "slowlog-log-slower-than", "10000"]).await;
     let due_at = b.now().await + 60_000;
     schedule(&mut b, MESSAGES, due_at).await;
-    let tasks = (MESSAGES * u64::from(TASKS_PER_MESSAGE)) as u64;
+    let tasks = MESSAGES * u64::from(TASKS_PER_MESSAGE);
     assert_eq!(b.counters("a").await, [0, 0, tasks, 0, 0]);
     assert_eq!(b.broker.promote(&mut b.conn, &queue("a")).await.unwrap(), 0, "nothing is due yet");
     // All become due at the same moment.
