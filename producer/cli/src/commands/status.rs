@@ -19,7 +19,13 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
         |what: String| Exit::new(Exit::UNKNOWN, format!("there is no {what}: the id is wrong, or it expired"));
     let for_people = !args.json;
     let fields = match (args.id, client.batch(batch).await?) {
-        (Id::Batch(_), Some(record)) => batch_fields(&args.id.to_string(), &record, client.now_ms()),
+        (Id::Batch(_), Some(record)) => {
+            let mut fields = batch_fields(&args.id.to_string(), &record, client.now_ms());
+            if for_people {
+                fields.retain(|name, value| is_of_interest(name, value));
+            }
+            fields
+        }
         (Id::Task(task), Some(record)) if task.index < record.tasks => {
             task::fields(&client, task, &record, for_people).await?
         }
@@ -56,6 +62,12 @@ fn batch_fields(id: &str, record: &BatchRecord, now_ms: u64) -> Map<String, Valu
         ("cancelled_at", record.cancelled_at_ms.map(rfc3339).into()),
     ]));
     fields
+}
+
+/// Ways to end badly that nothing went are many, and say nothing to people.
+fn is_of_interest(name: &str, value: &Value) -> bool {
+    let is_usual = ["succeeded", "failed", "ended"].contains(&name);
+    is_usual || !(matches!(value, Value::Bool(false)) || value.as_u64() == Some(0))
 }
 
 /// How far it is, how fast it went since it was created, and how long the rest takes at that rate.
@@ -121,6 +133,17 @@ mod tests {
         assert_eq!(finished, json(Some(100.0), 4_000, Some(25.0), None));
         let open = pace_of(BatchState::Open, 8, 2, 14_000);
         assert_eq!(open, json(Some(25.0), 4_000, Some(0.5), None));
+    }
+
+    #[test]
+    fn people_are_told_what_happened() {
+        let mut record = record(BatchState::Sealed, 100, 50);
+        record.counts[3] = 1;
+        let mut fields = batch_fields("b", &record, 15_000);
+        fields.retain(|name, value| is_of_interest(name, value));
+        let shown = |name: &str| fields.contains_key(name);
+        assert!(["succeeded", "failed", "out_of_memory", "ended_percent", "elapsed_ms"].into_iter().all(shown));
+        assert!(!["lost", "crashed", "abandoned", "stopped"].into_iter().any(shown), "{fields:?}");
     }
 
     #[test]
