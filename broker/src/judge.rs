@@ -35,6 +35,11 @@ impl Broker {
                 let task = suspect.message.task(suspect.certificate.item.unwrap_or(0));
                 let verdict = if ending.runs.is_empty() { "again" } else { "final" };
                 tracing::info!(event = events::SUSPECT_JUDGED, %task, verdict, why = suspect.certificate.summary);
+                for dead in &ending.dead {
+                    let (task, outcome) = (dead.message.task(0), dead.epitaph.reason.as_str());
+                    let text = dead.epitaph.failure.as_ref().map_or("", |failure| failure.message.as_str());
+                    tracing::warn!(event = events::TASK_BURIED, %task, outcome, "task is dead: {text}");
+                }
                 Ok(true)
             }
             "GONE" => Ok(false),

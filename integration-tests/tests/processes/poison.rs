@@ -57,6 +57,7 @@ async fn buries_only_the_bad_one(how: &str) -> Certificate {
     tally.worker.drain();
     assert_eq!(tally.executions(), BTreeMap::from([(7, u64::from(CRASHES_MAX))]));
     assert_eq!(tally.worker.log.events(events::CONSUMER_DIED).len(), usize::from(CRASHES_MAX));
+    assert_eq!(tally.worker.log.events(events::TASK_BURIED).len(), 1, "whoever judges it says so");
     let letters = client.dead_letters(DeadFilter::default()).await.unwrap().next_page().await.unwrap().unwrap();
     let ids: Vec<_> = letters.iter().map(|dead| dead.id.clone()).collect();
     assert_eq!(ids, [failure.task.to_string()]);
