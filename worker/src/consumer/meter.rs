@@ -11,7 +11,7 @@ use crate::slot::MemoryLimit;
 /// Address space for data may be so many times the memory limit, and this much on top: not all that is
 /// asked for is used.
 const DATA_TIMES: u64 = 2;
-const DATA_MORE: u64 = 64 << 20;
+const DATA_MORE: u64 = 256 << 20;
 
 /// Knows what is allowed and what was there at first.
 #[derive(Debug, Clone)]
