@@ -28,7 +28,8 @@ async fn take(map: &mut gristmill::Unordered<i64>, seen: &mut BTreeSet<u64>, unt
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_and_workers_survive_what_a_power_cut_takes_from_redis() {
     let mut redis = DeployedRedis::start();
-    let mut worker = WorkerOptions::new().consumers(2).start_at(&redis.url());
+    // Consumers that Redis takes for living again hold their tasks that long.
+    let mut worker = WorkerOptions::new().consumers(2).arg("--lease 3s").start_at(&redis.url());
     let client = Client::connect(redis.url()).await.unwrap();
     let mut map = client.map(square, 0..TASKS).await.unwrap().unordered();
     let (batch, mut seen) = (map.id(), BTreeSet::new());
