@@ -96,7 +96,8 @@ impl Bench {
                     }
                 }
                 "dead" if !key.ends_with(":records") => self.count_dead(&key, &mut census).await,
-                "doorbell" => assert_eq!(self.ask::<u64>(&["LLEN", &key]).await, 1, "{key}"),
+                // None, if it fell silent since the keys were listed.
+                "doorbell" => assert!(self.ask::<u64>(&["LLEN", &key]).await <= 1, "{key}"),
                 _ => {}
             }
         }
