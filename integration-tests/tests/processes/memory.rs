@@ -1,7 +1,7 @@
 //! Memory limits: who takes too much ends, after exactly as many executions as it has attempts, and nobody else.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill::{Client, OutcomeKind, SubmitOptions, TaskError};
 use gristmill_integration_tests::cgroup::Cgroup;
@@ -121,10 +121,7 @@ async fn an_out_of_memory_kill_is_a_crash_that_tells_so() {
     let client = redis.client().await;
     let folder = tempfile::tempdir().unwrap();
     let others = client.map(square, 0..10_000).await.unwrap();
-    let began = Instant::now();
     let (kind, failure, executed) = run(&client, "memory", folder.path(), &SubmitOptions::new()).await;
-    // Less than a second where nobody else computes.
-    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
     assert_eq!((kind, executed), (OutcomeKind::OutOfMemory, usize::from(CRASHES_MAX)), "{failure:?}");
     let certificate = failure.certificate.expect("a process died");
     assert_eq!(
