@@ -10,7 +10,7 @@ use super::check::Check;
 use super::finding::{Finding, Flaw, Remedy, words};
 use super::places::Places;
 use super::row::Row;
-use super::snapshot::{Placed, ROWS_MAX, Snapshot};
+use super::snapshot::{MESSAGES_MAX, Placed, ROWS_MAX, Snapshot};
 use super::{Look, TOO_MUCH, outcomes, tasks};
 use crate::error::BrokerError;
 
@@ -24,8 +24,10 @@ pub(super) async fn check<C: ConnectionLike>(
 ) -> Result<(), BrokerError> {
     let mut active: BTreeSet<BatchId> = BTreeSet::new();
     for page in look.inventory.batches().chunks(PAGE) {
-        for (id, row) in rows(look, page).await? {
-            check_life(look, id, &row).await?;
+        for (id, row, lasts) in rows(look, page).await? {
+            if lasts {
+                check_life(look, id, &row).await?;
+            }
             if is_at_rest(&row) {
                 if outcomes::check(look, id, &row).await?.is_some() {
                     check_state(look, id, &row);
@@ -38,7 +40,9 @@ pub(super) async fn check<C: ConnectionLike>(
     let Some(snapshot) = snapshot else { return Ok(()) };
     active.extend(snapshot.placed.iter().map(|placed| placed.batch));
     let active: Vec<_> = active.into_iter().collect();
-    for page in active.chunks(ROWS_MAX) {
+    // What is read in slices is read once, whatever it takes.
+    let page = if snapshot.placed.len() as u64 > MESSAGES_MAX { active.len().max(1) } else { ROWS_MAX };
+    for page in active.chunks(page) {
         match Snapshot::take(look.broker, look.conn, places, page).await? {
             Some(snapshot) => check_active(look, places, &snapshot).await?,
             None => look.note(TOO_MUCH),
@@ -47,18 +51,27 @@ pub(super) async fn check<C: ConnectionLike>(
     Ok(())
 }
 
-/// Each as it is at one moment; what is gone meanwhile is left out.
-async fn rows<C: ConnectionLike>(look: &mut Look<'_, C>, page: &[BatchId]) -> Result<Vec<(BatchId, Row)>, BrokerError> {
+/// Each as it is at one moment, and whether nothing would ever delete it; what is gone meanwhile is left out.
+async fn rows<C: ConnectionLike>(
+    look: &mut Look<'_, C>,
+    page: &[BatchId],
+) -> Result<Vec<(BatchId, Row, bool)>, BrokerError> {
+    let keys = look.broker.keys();
     let mut pipe = redis::pipe();
     pipe.atomic();
-    page.iter().for_each(|id| Row::ask(&mut pipe, look.broker.keys(), *id));
+    for id in page {
+        Row::ask(&mut pipe, keys, *id);
+        pipe.cmd("PTTL").arg(keys.batch(*id)).cmd("ZSCORE").arg(keys.batches()).arg(id.to_string());
+    }
     let answers: Vec<Value> = pipe.query_async(look.conn).await?;
     let mut answers = answers.into_iter();
     let mut rows = Vec::new();
     for id in page {
         let row = Row::read(&mut answers)?;
+        let (ttl, score) = (answers.next(), answers.next());
+        let lasts = if row.is_single() { ttl == Some(Value::Int(-1)) } else { score == Some(Value::Nil) };
         if row != Row::default() {
-            rows.push((*id, row));
+            rows.push((*id, row, lasts));
         }
     }
     Ok(rows)

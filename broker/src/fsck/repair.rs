@@ -21,7 +21,8 @@ use crate::reclaim::{DeathReport, Reclaimed};
 
 /// Tries to find a moment in which nobody writes to the keys that a repair depends on.
 const TRIES: usize = 50;
-const LOCK: Duration = Duration::from_secs(60);
+/// Longer than a check of very much takes.
+const LOCK: Duration = Duration::from_secs(600);
 /// Grace after a first tick lasts half a lease.
 const GRACE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -45,7 +46,7 @@ pub struct RepairLock {
 }
 
 impl RepairLock {
-    /// Takes it. None: another repair is at work, or was within the last minute and died.
+    /// Takes it. None: another repair is at work, or was within the last ten minutes and died.
     pub async fn take<C: ConnectionLike>(broker: &Broker, conn: &mut C) -> Result<Option<Self>, BrokerError> {
         let (key, token) = (broker.keys().fsck(), ConsumerId::new().to_string());
         let mut set = redis::cmd("SET");

@@ -19,8 +19,10 @@ const TRIES: usize = 3;
 const FIRST_SLICE: usize = 8;
 const SLICE_MAX: usize = 1_000;
 const SLICE_BYTES: usize = 1 << 20;
-/// Rows, and names of watched keys, in one pipeline.
+/// Rows in one pipeline.
 const PAGE: usize = 200;
+/// Keys in one WATCH.
+const WATCHED: usize = 50;
 
 /// The command that tells how much a key holds.
 pub(super) fn length(shape: Shape) -> &'static str {
@@ -39,7 +41,7 @@ pub(super) async fn watched<C: ConnectionLike>(
     ids: &[BatchId],
 ) -> Result<Option<Snapshot>, BrokerError> {
     for _ in 0..TRIES {
-        watch(broker, conn, places, ids).await?;
+        watch(broker, conn, places).await?;
         let read = read(broker, conn, places, ids).await;
         let Ok(Some(snapshot)) = read else {
             let _: () = redis::cmd("UNWATCH").query_async(conn).await?;
@@ -56,20 +58,16 @@ pub(super) async fn watched<C: ConnectionLike>(
     Ok(None)
 }
 
-/// Leases are not watched: they are renewed all the time. A consumer that takes something changes a lane.
-async fn watch<C: ConnectionLike>(
-    broker: &Broker,
-    conn: &mut C,
-    places: &Places,
-    ids: &[BatchId],
-) -> Result<(), BrokerError> {
+/// Leases are not watched: they are renewed all the time, and a consumer that takes something changes a lane. Nor are
+/// batches: whatever gives one of them a task or an outcome changes a place of messages. And Redis compares each key
+/// that is to be watched with all that are.
+async fn watch<C: ConnectionLike>(broker: &Broker, conn: &mut C, places: &Places) -> Result<(), BrokerError> {
     let keys = broker.keys();
     let mut all: BTreeSet<String> = places.all.iter().map(|place| place.key.clone()).collect();
     all.extend(places.queues.iter().map(|queue| keys.queue(queue)));
-    all.extend(ids.iter().map(|id| keys.batch(*id)));
     all.insert(keys.queues());
     let all: Vec<_> = all.into_iter().collect();
-    for page in all.chunks(PAGE) {
+    for page in all.chunks(WATCHED) {
         let _: () = redis::cmd("WATCH").arg(page).query_async(conn).await?;
     }
     Ok(())

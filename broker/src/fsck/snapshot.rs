@@ -19,7 +19,7 @@ use crate::Broker;
 use crate::error::BrokerError;
 
 /// What one transaction may read.
-const MESSAGES_MAX: u64 = 4_000;
+pub(super) const MESSAGES_MAX: u64 = 4_000;
 const BYTES_MAX: u64 = 4 << 20;
 /// Batches in one transaction.
 pub(super) const ROWS_MAX: usize = 500;

@@ -44,7 +44,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
         let key = broker.keys().fsck();
         return Err(Exit::new(
             Exit::TASK,
-            format!("another repair is at work, or ended within the last minute: {key}"),
+            format!("another repair is at work, or died within the last ten minutes: {key}"),
         ));
     };
     let mut cases = Vec::new();
