@@ -129,15 +129,9 @@ impl LowArgs {
         let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
         let reach = keep(&mut errors, time("--reach", &self.reach, Duration::ZERO..=GRACE_MAX));
         match (endpoint, namespace, queues, consumers, lease, grace, reach) {
-            (
-                Some(endpoint),
-                Some(namespace),
-                Some(queues),
-                Some(consumers),
-                Some(lease),
-                Some(grace),
-                Some(reach),
-            ) if errors.is_empty() => {
+            (Some(endpoint), Some(namespace), Some(queues), Some(consumers), Some(lease), Some(grace), Some(reach))
+                if errors.is_empty() =>
+            {
                 let host = host();
                 let worker = worker_id(&host);
                 let (log_format, test_kernels) = (self.log_format, self.test_kernels);
