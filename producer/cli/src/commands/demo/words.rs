@@ -9,9 +9,10 @@ use super::sums::count_words;
 use crate::exit::Exit;
 
 /// Ships with the program, so that the demo works anywhere.
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 5] = [
     include_str!("../../../../../README.md"),
     include_str!("../../../../../docs/architecture.md"),
+    include_str!("../../../../../docs/choosing.md"),
     include_str!("../../../../../docs/delivery.md"),
     include_str!("../../../../../docs/protocol.md"),
 ];
@@ -29,7 +30,7 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
         paragraphs.len(),
         DOCUMENTS.len()
     ))?;
-    page.commands(&[r#"sed 's/["\]/\&/g; s/.*/"&"/' README.md docs/*.md | gristmill map text.word_count"#])?;
+    page.commands(&[r#"sed 's/["\\]/\\&/g; s/.*/"&"/' README.md docs/*.md | gristmill map text.word_count"#])?;
     let counts = match mill.client.map(word_count, paragraphs).await?.collect().await {
         Ok(counts) => counts,
         Err(error) => return page.ended("text.word_count", error),
