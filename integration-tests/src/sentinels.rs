@@ -94,6 +94,18 @@ impl Sentinels {
         self.servers[0].kill();
     }
 
+    /// Has the sentinels replace the master, which is well: somebody wants to service its machine.
+    pub fn fail_over(&self) {
+        let words = ["SENTINEL", "FAILOVER", SERVICE];
+        // Refused until a sentinel has heard lately of the replica.
+        eventually("a sentinel begins", || ask::<()>(self.sentinels[0].1, SENTINEL_PASSWORD, &words));
+    }
+
+    /// Whether the server that began as replica has this key.
+    pub fn second_has(&self, key: &str) -> bool {
+        ask::<bool>(self.second_port(), PASSWORD, &["EXISTS", key]).unwrap_or(false)
+    }
+
     /// Starts the first master again; the sentinels make it a replica.
     pub fn restart_first(&mut self) {
         self.servers[0].restart().expect("it starts again");

@@ -45,7 +45,9 @@ async fn loading() {
     let mut redis = Redis::kept(options);
     let scene = Scene::start(&redis.url()).await;
     let mut much = redis::pipe();
-    (0..8_000).for_each(|_| drop(much.cmd("SET").arg("key").arg("value").ignore()));
+    for _ in 0..8_000 {
+        much.cmd("SET").arg("key").arg("value").ignore();
+    }
     much.exec(&mut redis.connect()).unwrap();
     // It answers -LOADING until it is back.
     redis.crash_and_restart();

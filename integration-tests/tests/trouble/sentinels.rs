@@ -1,9 +1,10 @@
 //! Sentinels: the master dies, another takes its place.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use gristmill_integration_tests::{Cli, Sentinels, eventually};
-use gristmill_kernels::sleep;
+use gristmill::Client;
+use gristmill_integration_tests::{Cli, Sentinels, WorkerOptions, eventually};
+use gristmill_kernels::{sleep, square};
 
 use crate::results_of;
 use crate::scene::{BACK_WITHIN, Scene};
@@ -29,6 +30,28 @@ async fn work_goes_on_at_the_new_master() {
     redis.restart_first();
     assert_eq!(cli.run(&["submit", "square", "8", "--wait"]).ok(), "64\n");
     scene.end().await;
+}
+
+/// The sentinels leave it to itself for ten seconds; what it takes meanwhile is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_replaced_in_good_health_is_left_before_it_knows() {
+    let redis = Sentinels::start();
+    let mut worker = WorkerOptions::new().start_at(&redis.url());
+    let client = Client::connect(redis.url()).await.unwrap();
+    client.submit(square, 7).await.unwrap().result().await.unwrap();
+    redis.fail_over();
+    redis.wait_promoted();
+    let promoted = Instant::now();
+    loop {
+        let task = client.submit(square, 7).await.unwrap();
+        let result = tokio::time::timeout(Duration::from_secs(1), task.result()).await;
+        // While one has moved and the other has not, they do not meet.
+        if redis.second_has(&format!("{{gm}}:batch:{}", task.id().batch)) && matches!(result, Ok(Ok(49))) {
+            break;
+        }
+        assert!(promoted.elapsed() < Duration::from_secs(8), "{:?}", promoted.elapsed());
+    }
+    assert_eq!(worker.drain().code(), Some(0));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub(super) enum Address {
 }
 
 /// A server on the network.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Node {
     pub(super) host: String,
     pub(super) port: u16,

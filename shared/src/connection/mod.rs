@@ -25,6 +25,7 @@ pub use error::{ConnectionError, first_error, is_connection_lost, is_demoted, is
 pub(crate) use link::Backoff;
 pub use link::Link;
 pub use patience::Patience;
+pub use sentinel::watch_master;
 
 use endpoint::Way;
 

@@ -58,6 +58,11 @@ impl Patience {
         });
     }
 
+    /// All connections that there are lead to the wrong place.
+    pub fn doubt(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
+    }
+
     /// The age of a connection that is made now.
     pub fn age(&self) -> u64 {
         *self.silences.borrow()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::hub_driver::Driver;
-use crate::connection::{ConnectionError, Endpoint, Patience, Timeouts};
+use crate::connection::{ConnectionError, Endpoint, Patience, Timeouts, watch_master};
 use crate::ids::BatchId;
 use crate::keys::Keys;
 
@@ -51,6 +51,7 @@ impl Hub {
     pub fn new(endpoint: Endpoint, timeouts: Timeouts, keys: Keys) -> Self {
         let (commands, receiver) = mpsc::unbounded_channel();
         let answers = Arc::new(Patience::new(timeouts.response));
+        watch_master(&endpoint, &timeouts, &answers);
         tokio::spawn(Driver::new(endpoint.clone(), timeouts, Arc::clone(&answers), receiver).run());
         Self { commands, endpoint, answers, keys }
     }

@@ -1,6 +1,7 @@
 //! Waits at the doorbells while the consumer is idle, on a connection of its own.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_broker::BrokerError;
@@ -56,7 +57,7 @@ pub async fn listen(io: Rc<Io>, timeouts: Timeouts) {
 struct Bell {
     link: Link,
     /// What an answer may take beyond the time that the wait blocks.
-    patience: Rc<Patience>,
+    patience: Arc<Patience>,
     /// How old the connection is, as the patience counts.
     age: u64,
     /// Redis refuses to let us wait, and this was told.

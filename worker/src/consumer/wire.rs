@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::io;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use gristmill_broker::BrokerError;
-use gristmill_shared::connection::{ConnectionError, Link, Patience};
+use gristmill_shared::connection::{ConnectionError, Link, Patience, watch_master};
 use redis::aio::MultiplexedConnection;
 use tokio::sync::{Mutex, watch};
 
@@ -33,7 +33,7 @@ enum Load {
 /// A link that several tasks of one thread use at once.
 pub struct Wire {
     link: Mutex<Link>,
-    patience: Rc<Patience>,
+    patience: Arc<Patience>,
     /// How old the connection is, as the patience counts.
     age: Cell<u64>,
     /// Counts broken connections, so that two tasks that see one break drop one connection.
@@ -44,18 +44,21 @@ pub struct Wire {
 impl Wire {
     /// Uses `link`; a consumer counts its calls.
     pub fn new(link: Link, counters: Option<&'static Counters>) -> Self {
-        let patience = Rc::new(Patience::new(link.timeouts().response));
+        let patience = Arc::new(Patience::new(link.timeouts().response));
         Self { link: Mutex::new(link), patience, age: Cell::new(0), breaks: watch::Sender::new(0), counters }
     }
 
     /// Connects for the first time, trying for as long as `within`.
     pub async fn reach(&self, within: Duration) -> Result<(), ConnectionError> {
-        self.link.lock().await.reach(within).await.map(|_| ())
+        let mut link = self.link.lock().await;
+        link.reach(within).await?;
+        watch_master(link.endpoint(), &link.timeouts(), &self.patience);
+        Ok(())
     }
 
     /// How long its answers may take: to be shared by the other connections of the process.
-    pub fn patience(&self) -> Rc<Patience> {
-        Rc::clone(&self.patience)
+    pub fn patience(&self) -> Arc<Patience> {
+        Arc::clone(&self.patience)
     }
 
     /// How often the connection broke.
