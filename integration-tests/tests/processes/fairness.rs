@@ -1,5 +1,7 @@
 //! Who goes first: nobody waits behind a long task in vain, queues and lanes keep their order.
 
+use std::collections::HashMap;
+
 use gristmill::{Lane, QueueName, SubmitOptions};
 use gristmill_integration_tests::{Redis, WorkerOptions, enqueue_chunk};
 use gristmill_kernels::{sleep, square};
@@ -27,6 +29,29 @@ async fn a_long_task_holds_up_no_other() {
     }
     assert_eq!(order.len(), 40);
     assert_eq!(order.last(), Some(&0), "the long one at the head of the chunk ends last: {order:?}");
+}
+
+/// A consumer whose tasks were short claims many ahead. When they turn out to be long, it gives them back, though
+/// none runs for as long as 100 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_were_claimed_as_short_ones_are_shared_when_they_are_long() {
+    let redis = Redis::start();
+    let client = redis.client().await;
+    let worker = WorkerOptions::new().consumers(2).debug().start(&redis);
+    let one_by_one = SubmitOptions::new().chunk(1);
+    let short = client.map_with(square, 0..3_000, &one_by_one).await.unwrap().collect().await.unwrap();
+    assert_eq!(short.len(), 3_000);
+    let long = client.map_with(sleep, vec![0.03; 60], &one_by_one).await.unwrap();
+    let batch = long.id().to_string();
+    assert_eq!(long.collect().await.unwrap().len(), 60);
+    let ran: HashMap<_, usize> =
+        worker.log.events(events::MESSAGE_SETTLED).iter().fold(HashMap::new(), |mut ran, line| {
+            if line.text("task").starts_with(&batch) {
+                *ran.entry(line.text("consumer").to_owned()).or_default() += 1;
+            }
+            ran
+        });
+    assert!(ran.len() == 2 && ran.values().all(|&tasks| tasks >= 15), "{ran:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

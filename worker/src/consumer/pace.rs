@@ -7,6 +7,8 @@ use gristmill_shared::defaults::{INFLIGHT_BYTES_MAX, INFLIGHT_MESSAGES_MAX};
 
 /// Work that a consumer holds in advance.
 const AHEAD: Duration = Duration::from_millis(20);
+/// Nothing waits longer than this behind what runs.
+pub const LONG: Duration = Duration::from_millis(100);
 /// Weight of the newest task in the average.
 const NEWEST: f64 = 0.2;
 const SETTLE_MIN: Duration = Duration::from_millis(2);
@@ -74,6 +76,12 @@ pub fn budget(load: &Load) -> Budget {
     }
 }
 
+/// Whether tasks that were claimed ahead as short ones turned out to be so long that the last of them would
+/// wait longer than anything should: `behind` of them stand behind the message that runs.
+pub fn is_too_far_ahead(behind: u64, task_time: Option<Duration>) -> bool {
+    task_time.is_some_and(|time| time.as_secs_f64() * behind as f64 >= LONG.as_secs_f64())
+}
+
 /// How long outcomes may wait for others to be settled with.
 pub fn settle_after(task_time: Option<Duration>) -> Duration {
     task_time.map_or(SETTLE_MIN, |time| (time * 5).clamp(SETTLE_MIN, SETTLE_MAX))
@@ -124,6 +132,16 @@ mod tests {
     fn a_full_list_claims_nothing() {
         assert_eq!(budget(&Load { messages: INFLIGHT_MESSAGES_MAX, ..load(1, 0) }).messages, 0);
         assert_eq!(budget(&Load { bytes: INFLIGHT_BYTES_MAX, ..load(1, 0) }).messages, 0);
+    }
+
+    #[test]
+    fn what_was_claimed_as_short_and_is_long_is_too_much() {
+        let mut pace = Pace::default();
+        (0..100).for_each(|_| pace.record(Duration::from_micros(20)));
+        assert!(!is_too_far_ahead(255, pace.task_time()));
+        pace.record(Duration::from_millis(50));
+        assert!(is_too_far_ahead(255, pace.task_time()));
+        assert!(!is_too_far_ahead(0, pace.task_time()) && !is_too_far_ahead(255, None));
     }
 
     #[test]

@@ -13,14 +13,13 @@ use super::inflight::{End, Fate};
 use super::io::{Io, Mode};
 use super::lease::STOP_GRACE;
 use super::meter::ceiling;
+use super::pace::{LONG, is_too_far_ahead};
 use super::{fetch, prepare};
 use crate::memory;
 use crate::slot::{EndedFor, Leaving};
 
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 const IDLE_LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Nothing waits longer than this behind what runs.
-const LONG: Duration = Duration::from_millis(100);
 
 /// Watches for as long as the process lives.
 pub async fn watch(io: Rc<Io>) {
@@ -43,7 +42,9 @@ pub async fn watch(io: Rc<Io>) {
             tokio::time::sleep(if io.inflight.borrow().is_empty() { IDLE_LOOK_EVERY } else { LOOK_EVERY }).await;
             continue;
         };
-        if running.message_for >= LONG && waits_behind(&io, &running) && io.mode.get() == Mode::Working {
+        let behind = tasks_behind(&io, &running);
+        let long = running.message_for >= LONG && (behind > 0 || glance.unstarted > 0);
+        if (long || is_too_far_ahead(behind, glance.task_time)) && io.mode.get() == Mode::Working {
             io.give_back.set(true);
             io.nudge.notify_one();
         }
@@ -56,14 +57,11 @@ pub async fn watch(io: Rc<Io>) {
     }
 }
 
-/// Whether anything in flight has to wait for what runs.
-fn waits_behind(io: &Io, running: &Running) -> bool {
+/// How many tasks stand in the messages behind the one that runs.
+fn tasks_behind(io: &Io, running: &Running) -> u64 {
     let inflight = io.inflight.borrow();
-    if io.handover.glance().unstarted > 0 {
-        return true;
-    }
-    let behind = inflight.end().saturating_sub(running.position + 1);
-    behind > 0
+    let begun = (running.position + 1).saturating_sub(inflight.base()) as usize;
+    inflight.iter().skip(begun).map(|held| u64::from(held.message.header.count)).sum()
 }
 
 fn note_memory(io: &Io) {
