@@ -83,12 +83,7 @@ impl managed::Manager for Manager {
 
 /// A pool, which connects when it is first used.
 pub(crate) fn pool(endpoint: &Endpoint, timeouts: &Timeouts, patience: Arc<Patience>) -> Result<Pool, ClientError> {
-    let manager = Manager {
-        endpoint: endpoint.clone(),
-        patience,
-        timeouts: *timeouts,
-        losses: AtomicU64::new(0),
-    };
+    let manager = Manager { endpoint: endpoint.clone(), patience, timeouts: *timeouts, losses: AtomicU64::new(0) };
     Pool::builder(manager)
         .max_size(POOL_SIZE)
         .build()
