@@ -21,8 +21,6 @@ remote_kernel! {
     pub fn square(n: i64) -> i64 = "square";
     /// Draws random points.
     pub fn monte_carlo_pi(samples: u64, seed: u64) -> Hits = "monte_carlo_pi";
-    /// Waits.
-    pub fn sleep(seconds: f64) = "sleep";
     /// Counts words.
     pub fn word_count(text: String) -> BTreeMap<String, u64> = "text.word_count";
 }

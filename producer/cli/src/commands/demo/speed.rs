@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use gristmill::{QueueName, SubmitOptions, TaskError};
 
 use super::cpu::{Cpu, idle_cores};
-use super::kernels::{sleep, sum_sqrt};
+use super::kernels::sum_sqrt;
 use super::mill::{Consumer, Mill};
 use super::page::Page;
 use super::sums::sum_of_roots;
@@ -17,8 +17,6 @@ const QUEUE: &str = "alone";
 const BUSY: f64 = 0.7;
 /// A task is no shorter, as long as each consumer has one.
 const SHORTEST: Duration = Duration::from_millis(15);
-/// A consumer gives back what it has taken ahead when a task runs for longer than 100 ms.
-const NAP: Duration = Duration::from_millis(150);
 /// Below this part of the ideal speed-up the machine is said to be busy.
 const IDEAL: f64 = 0.7;
 
@@ -32,9 +30,7 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     let work = Work::new(mill);
     page.prose(&format!(
         "The same {} tasks of about {:.0?} twice: on a queue that a second worker with one consumer serves, and on that \
-         of the first worker; each half of them in turn, so that whatever else this machine does meets both. Before \
-         that all consumers sleep for a moment: they take about 20 ms of work ahead, and must forget how small the last \
-         tasks were.",
+         of the first worker; each half of them in turn, so that whatever else this machine does meets both.",
         2 * work.tasks,
         work.task
     ))?;
@@ -80,10 +76,6 @@ async fn both(mill: &mut Mill, page: &mut Page, work: &Work) -> Result<Option<(R
     let mut worker = mill.second_worker(&queue).await?;
     let alone = mill.consumers_of(worker.pid(), 1).await?;
     let together = mill.consumers_of(mill.worker_pid(), mill.consumers).await?;
-    if let Err(error) = settle_down(mill).await {
-        worker.drain().await;
-        return page.ended("speed-up", error).map(|()| None);
-    }
     let on_one = SubmitOptions::new().queue(queue);
     let runs = turns(mill, work, (&on_one, &alone), (&SubmitOptions::new(), &together)).await;
     worker.drain().await;
@@ -91,12 +83,6 @@ async fn both(mill: &mut Mill, page: &mut Page, work: &Work) -> Result<Option<(R
         Ok(runs) => Ok(Some(runs)),
         Err(error) => page.ended("speed-up", error).map(|()| None),
     }
-}
-
-/// Each consumer runs a task that is long enough for it to take no others ahead.
-async fn settle_down(mill: &Mill) -> Result<(), TaskError> {
-    let naps = vec![NAP.as_secs_f64(); 2 * mill.consumers];
-    mill.client.map_with(sleep, naps, &SubmitOptions::new().chunk(1)).await?.collect().await.map(drop)
 }
 
 type Side<'a> = (&'a SubmitOptions, &'a [Consumer]);

@@ -7,7 +7,7 @@ use super::page::Page;
 use crate::exit::Exit;
 
 /// What the other steps call.
-const NEEDED: [&str; 5] = ["monte_carlo_pi", "sleep", "square", "sum_sqrt", "text.word_count"];
+const NEEDED: [&str; 4] = ["monte_carlo_pi", "square", "sum_sqrt", "text.word_count"];
 
 pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     page.step("A worker is up")?;
