@@ -18,6 +18,19 @@ pub enum DeathCause {
     Ordered,
 }
 
+impl DeathCause {
+    /// The word for it in certificates and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::Loss => "loss",
+            Self::TimeLimit => "time_limit",
+            Self::MemoryLimit => "memory_limit",
+            Self::Ordered => "ordered",
+        }
+    }
+}
+
 /// What is known of a death.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Certificate {

@@ -151,18 +151,8 @@ fn log(consumer: ConsumerId, slot: &SlotSnapshot, certificate: &Certificate) {
             tracing::info!(event = events::CONSUMER_LEFT, %consumer, summary, task, "consumer ended");
         }
         cause => {
-            let cause = cause_name(cause);
+            let cause = cause.as_str();
             tracing::warn!(event = events::CONSUMER_DIED, %consumer, cause, summary, task, "consumer died");
         }
-    }
-}
-
-fn cause_name(cause: DeathCause) -> &'static str {
-    match cause {
-        DeathCause::Crash => "crash",
-        DeathCause::Loss => "loss",
-        DeathCause::TimeLimit => "time_limit",
-        DeathCause::MemoryLimit => "memory_limit",
-        DeathCause::Ordered => "ordered",
     }
 }
