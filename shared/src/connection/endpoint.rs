@@ -1,11 +1,13 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
+use super::route::Route;
 use super::{ConnectionError, Timeouts, url};
 
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -40,13 +42,15 @@ pub(super) struct Login {
     pub(super) password: Option<String>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(super) struct Sentinels {
     pub(super) nodes: Vec<Node>,
     /// The name under which they watch the master.
     pub(super) service: String,
     /// How to log in at the sentinels; the master has a login of its own.
     pub(super) login: Login,
+    /// Where they have led us.
+    pub(super) route: Arc<Route>,
 }
 
 /// How to get to a server.
@@ -91,6 +95,15 @@ impl Sentinels {
         info(node.address(), &self.login, 0, timeouts)
     }
 }
+
+/// What they have told is no part of which they are.
+impl PartialEq for Sentinels {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.nodes, &self.service, &self.login) == (&other.nodes, &other.service, &other.login)
+    }
+}
+
+impl Eq for Sentinels {}
 
 impl Node {
     fn address(&self) -> ConnectionAddr {

@@ -8,7 +8,9 @@ mod endpoint;
 mod error;
 mod link;
 mod patience;
+mod route;
 mod sentinel;
+mod sentinel_watch;
 mod url;
 
 use std::future::Future;
@@ -25,7 +27,7 @@ pub use error::{ConnectionError, first_error, is_connection_lost, is_demoted, is
 pub(crate) use link::Backoff;
 pub use link::Link;
 pub use patience::Patience;
-pub use sentinel::watch_master;
+pub use sentinel_watch::watch_master;
 
 use endpoint::Way;
 

@@ -1,28 +1,19 @@
 //! Finds the master that sentinels watch.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{ConnectionInfo, RedisError, Value};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
-use super::endpoint::{Endpoint, Node, Sentinels, Way};
-use super::{ConnectionError, Patience, Timeouts, open};
+use super::endpoint::{Endpoint, Node, Sentinels};
+use super::route::Named;
+use super::{ConnectionError, Timeouts, open};
 
 /// Sentinels that answer this much later than the first are not waited for.
 const STRAGGLERS: Duration = Duration::from_millis(150);
-/// How often a sentinel is asked whether the master is still the same.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
-
-/// What a sentinel says: where the master is, and since which fail-over. The latest is right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Named {
-    epoch: u64,
-    node: Node,
-}
 
 /// What a look at a server has shown.
 enum Seen {
@@ -41,11 +32,20 @@ pub(super) async fn master(
     for node in &sentinels.nodes {
         asked.spawn(ask(sentinels.clone(), node.clone(), *timeouts));
     }
+    let begun = Instant::now();
     let (mut tried, mut no_master, mut nothing) = (HashSet::new(), None, None);
     let mut named: Vec<Named> = Vec::new();
     loop {
-        // One answer, and those that come soon after it.
-        while let Some(found) = next(&mut asked, !named.is_empty()).await {
+        // One answer, and those that come soon after it. Who knows less than we do is not enough.
+        loop {
+            let wait = match named.as_slice() {
+                [] => None,
+                old if old.iter().all(|named| sentinels.route.knows_more_than(named)) => {
+                    Some((timeouts.connect / 2).saturating_sub(begun.elapsed()).max(STRAGGLERS))
+                }
+                _ => Some(STRAGGLERS),
+            };
+            let Some(found) = next(&mut asked, wait).await else { break };
             match found {
                 Ok(found) if !tried.contains(&found.node) => named.push(found),
                 Ok(_) => {}
@@ -53,10 +53,13 @@ pub(super) async fn master(
             }
         }
         named.sort_by_key(|named| named.epoch);
-        let Some(Named { node, .. }) = named.pop() else { break };
-        if tried.insert(node.clone()) {
-            match look_at(endpoint.clone(), node, *timeouts).await {
-                Seen::Master(info, connection) => return Ok((info, connection)),
+        let Some(best) = named.pop() else { break };
+        if tried.insert(best.node.clone()) {
+            match look_at(endpoint, &best.node, timeouts).await {
+                Seen::Master(info, connection) => {
+                    sentinels.route.led_to(&best);
+                    return Ok((info, connection));
+                }
                 Seen::No(error) => no_master = Some(telling(no_master, error)),
             }
         }
@@ -67,11 +70,11 @@ pub(super) async fn master(
 
 type Answer = Result<Named, ConnectionError>;
 
-/// The next answer; where there is one already, only if it comes soon.
-async fn next(asked: &mut JoinSet<Answer>, soon: bool) -> Option<Answer> {
-    let answer = match soon {
-        true => timeout(STRAGGLERS, asked.join_next()).await.ok().flatten(),
-        false => asked.join_next().await,
+/// The next answer; where there is one already, only if it comes in this time.
+async fn next(asked: &mut JoinSet<Answer>, wait: Option<Duration>) -> Option<Answer> {
+    let answer = match wait {
+        Some(wait) => timeout(wait, asked.join_next()).await.ok().flatten(),
+        None => asked.join_next().await,
     };
     let cut_off = |error: JoinError| {
         // The runtime ends, or it panicked: whichever, that sentinel has told nothing.
@@ -89,64 +92,44 @@ fn telling(earlier: Option<ConnectionError>, later: ConnectionError) -> Connecti
 }
 
 async fn ask(sentinels: Sentinels, node: Node, timeouts: Timeouts) -> Answer {
-    let lost = |error| ConnectionError::of_sentinel(&node, &error);
-    let mut connection = open(sentinels.at(&node, &timeouts), &timeouts).await.map_err(lost)?;
-    let mut question = redis::cmd("SENTINEL");
-    question.arg("MASTER").arg(&sentinels.service);
-    match question.query_async::<HashMap<String, String>>(&mut connection).await {
-        Ok(fields) => named(&fields).ok_or_else(|| ConnectionError::Refused {
-            endpoint: format!("the sentinel {node}"),
-            why: "it tells no address of its master".to_owned(),
-        }),
-        Err(error) if error.detail().is_some_and(|detail| detail.contains("No such master")) => {
-            Err(ConnectionError::Refused {
-                endpoint: format!("the sentinel {node}"),
-                why: format!("it watches no master named {:?}", sentinels.service),
-            })
-        }
-        Err(error) => Err(lost(error)),
-    }
+    let mut connection = at_sentinel(&sentinels, &node, &timeouts).await?;
+    question(&mut connection, &sentinels, &node).await
 }
 
-fn named(fields: &HashMap<String, String>) -> Option<Named> {
-    let node = Node { host: fields.get("ip")?.clone(), port: fields.get("port")?.parse().ok()? };
-    Some(Named { epoch: fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default(), node })
+/// A connection to one of the sentinels.
+pub(super) async fn at_sentinel(
+    sentinels: &Sentinels,
+    node: &Node,
+    timeouts: &Timeouts,
+) -> Result<MultiplexedConnection, ConnectionError> {
+    open(sentinels.at(node, timeouts), timeouts).await.map_err(|error| ConnectionError::of_sentinel(node, &error))
 }
 
-/// Casts doubt on all connections of this patience when the sentinels name another master: the old one may live on,
-/// and take for seconds what will be lost. Ends with the patience.
-pub fn watch_master(endpoint: &Endpoint, timeouts: &Timeouts, patience: &Arc<Patience>) {
-    if let Way::Ask(sentinels) = endpoint.way(timeouts) {
-        tokio::spawn(watch(sentinels.clone(), *timeouts, Arc::downgrade(patience)));
-    }
+/// Asks for the epoch first: a fail-over between the two answers must not make the old master look like the new one.
+pub(super) async fn question(connection: &mut MultiplexedConnection, sentinels: &Sentinels, node: &Node) -> Answer {
+    let lost = |error: RedisError| match error.detail().is_some_and(|detail| detail.contains("No such master")) {
+        true => refused(node, format!("it watches no master named {:?}", sentinels.service)),
+        false => ConnectionError::of_sentinel(node, &error),
+    };
+    let about = |what: &str| redis::cmd("SENTINEL").arg(what).arg(&sentinels.service).to_owned();
+    let fields: HashMap<String, String> = about("MASTER").query_async(connection).await.map_err(lost)?;
+    // The fields already have the new epoch, but still the old address, while the replicas are led to the new master.
+    let address = about("GET-MASTER-ADDR-BY-NAME").query_async::<Option<(String, u16)>>(connection).await;
+    let Some((host, port)) = address.map_err(lost)? else {
+        return Err(refused(node, "it tells no address of its master".to_owned()));
+    };
+    let epoch = fields.get("config-epoch").and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
+    Ok(Named { epoch, node: Node { host, port } })
 }
 
-/// Asks one sentinel at a time, each in its turn: there may be many who watch.
-async fn watch(sentinels: Sentinels, timeouts: Timeouts, patience: Weak<Patience>) {
-    let mut last: Option<Named> = None;
-    let mut turn = std::process::id() as usize;
-    while patience.strong_count() > 0 {
-        turn = turn.wrapping_add(1);
-        let node = sentinels.nodes[turn % sentinels.nodes.len()].clone();
-        let asked = timeout(timeouts.connect, ask(sentinels.clone(), node, timeouts)).await;
-        // Who has heard of fewer fail-overs knows less.
-        if let Ok(Ok(named)) = asked
-            && last.as_ref().is_none_or(|last| last.epoch <= named.epoch)
-        {
-            let moved = last.as_ref().is_some_and(|last| last.node != named.node);
-            last = Some(named);
-            if let (true, Some(patience)) = (moved, patience.upgrade()) {
-                patience.doubt();
-            }
-        }
-        tokio::time::sleep(WATCH_EVERY).await;
-    }
+fn refused(node: &Node, why: String) -> ConnectionError {
+    ConnectionError::Refused { endpoint: format!("the sentinel {node}"), why }
 }
 
-async fn look_at(endpoint: Endpoint, node: Node, timeouts: Timeouts) -> Seen {
-    let info = endpoint.at(&node, &timeouts);
+async fn look_at(endpoint: &Endpoint, node: &Node, timeouts: &Timeouts) -> Seen {
+    let info = endpoint.at(node, timeouts);
     let seen = async {
-        let mut connection = open(info.clone(), &timeouts).await?;
+        let mut connection = open(info.clone(), timeouts).await?;
         let role = redis::cmd("ROLE").query_async::<Vec<Value>>(&mut connection).await;
         Ok::<_, RedisError>((connection, role))
     };
@@ -154,8 +137,8 @@ async fn look_at(endpoint: Endpoint, node: Node, timeouts: Timeouts) -> Seen {
         Ok((connection, Ok(role))) if is_master(&role) => Seen::Master(info, connection),
         // Who may not ask gets to know it from READONLY.
         Ok((connection, Err(error))) if error.code() == Some("NOPERM") => Seen::Master(info, connection),
-        Ok((_, Err(error))) | Err(error) => Seen::No(ConnectionError::of(&endpoint, &error)),
-        Ok(_) => Seen::No(not_ready(&endpoint, format!("{node} is not the master any more, or not yet"))),
+        Ok((_, Err(error))) | Err(error) => Seen::No(ConnectionError::of(endpoint, &error)),
+        Ok(_) => Seen::No(not_ready(endpoint, format!("{node} is not the master any more, or not yet"))),
     }
 }
 
@@ -166,3 +149,7 @@ fn is_master(role: &[Value]) -> bool {
 fn not_ready(endpoint: &Endpoint, why: String) -> ConnectionError {
     ConnectionError::NotReady { endpoint: endpoint.to_string(), why }
 }
+
+#[cfg(test)]
+#[path = "sentinel_tests.rs"]
+mod tests;

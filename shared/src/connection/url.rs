@@ -42,7 +42,8 @@ fn parse_sentinel(rest: &str) -> Result<Endpoint, &'static str> {
     if service.is_empty() {
         return Err("the name of the master must follow, as in redis+sentinel://host1,host2/mymaster");
     }
-    let mut sentinels = Sentinels { nodes, service: decoded(service)?, login: Login::default() };
+    let (login_there, route) = Default::default();
+    let mut sentinels = Sentinels { nodes, service: decoded(service)?, login: login_there, route };
     for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         match name {
