@@ -60,6 +60,7 @@ struct LowArgs {
     reach: String,
     /// Memory that each consumer may hold while it runs a task, together with the programs that the task starts, for
     /// instance 512MiB or 2GiB. A task that passes it ends as out of memory, one that declares more is not started.
+    /// RUST_BACKTRACE, where it is set, is 0 for kernels and their programs, with or without a limit.
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<String>,
     /// A consumer that has run so many tasks makes room for a fresh process.

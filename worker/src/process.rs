@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -134,19 +134,30 @@ const LIB_BACKTRACE: &str = "RUST_LIB_BACKTRACE";
 
 /// Where the handler of SIGABRT notes that memory ran out: nothing but a global reaches it.
 static STARVED: AtomicPtr<AtomicBool> = AtomicPtr::new(ptr::null_mut());
+/// Whose memory that is. What a kernel forks shares the mark, but not what became of its memory.
+static STARVING: AtomicI32 = AtomicI32::new(0);
 
-extern "C" fn note_starvation(_: libc::c_int) {
+extern "C" fn note_starvation(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
     // SAFETY: the location of this thread's errno is always valid, and asking for it is async-signal-safe.
-    if unsafe { *libc::__errno_location() } == libc::ENOMEM {
+    let refused = unsafe { *libc::__errno_location() } == libc::ENOMEM;
+    // SAFETY: getpid is async-signal-safe and has no precondition.
+    let own = unsafe { libc::getpid() };
+    // SAFETY: the system hands over a valid siginfo, and whatever it says of its sender is an initialised integer.
+    let sender = unsafe { (*info).si_pid() };
+    // A signal from elsewhere says nothing of memory, whatever is left in errno.
+    if refused && own == sender && own == STARVING.load(Ordering::Acquire) {
         // SAFETY: null, or from a reference that lives as long as the process.
         if let Some(mark) = unsafe { STARVED.load(Ordering::Acquire).as_ref() } {
             mark.store(true, Ordering::Release);
         }
     }
+    // Only abort() sends the signal again by itself. It waits until this handler, which is not set any more, has returned.
+    // SAFETY: raise is async-signal-safe and has no precondition.
+    unsafe { libc::raise(libc::SIGABRT) };
 }
 
 /// Sets `mark` when this process aborts because the system refused it memory. What fails to allocate leaves
-/// ENOMEM in errno and aborts; whoever runs foreign code clears errno before. The abort goes on.
+/// ENOMEM in errno and aborts; whoever runs foreign code clears errno before. The signal ends the process as ever.
 pub(crate) fn mark_starvation(mark: &'static AtomicBool) -> nix::Result<()> {
     check_single_thread().map_err(|_| Errno::EBUSY)?;
     if let Some(wish) = std::env::var_os(BACKTRACE) {
@@ -159,8 +170,10 @@ pub(crate) fn mark_starvation(mark: &'static AtomicBool) -> nix::Result<()> {
         }
     }
     STARVED.store(ptr::from_ref(mark).cast_mut(), Ordering::Release);
-    let handler = SigAction::new(SigHandler::Handler(note_starvation), SaFlags::SA_RESETHAND, SigSet::empty());
-    // SAFETY: it reads errno and writes an atomic: async-signal-safe.
+    STARVING.store(nix::unistd::getpid().as_raw(), Ordering::Release);
+    let flags = SaFlags::SA_RESETHAND | SaFlags::SA_SIGINFO;
+    let handler = SigAction::new(SigHandler::SigAction(note_starvation), flags, SigSet::empty());
+    // SAFETY: it reads errno, writes an atomic, calls getpid and raise: async-signal-safe.
     unsafe { sigaction(Signal::SIGABRT, &handler) }?;
     Ok(())
 }

@@ -61,6 +61,20 @@ async fn killed_consumers_lose_nothing() {
     assert_eq!(worker.log.events(events::CONSUMER_DIED).len(), 5);
 }
 
+/// With a handler of that signal, as `kill` sends it: once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abort_from_outside_ends_a_consumer() {
+    let redis = Redis::start();
+    let mut worker = WorkerOptions::new().arg(LONG_LEASE).start(&redis);
+    let (victim, id) = worker.consumers().remove(0);
+    let mark = worker.log.mark();
+    victim.signal(Signal::SIGABRT);
+    let died = worker.log.wait_after(mark, events::CONSUMER_DIED, |line| line.text("consumer") == id);
+    assert!(died.text("summary").contains("SIGABRT"), "{}", died.text("summary"));
+    worker.log.wait_after(mark, events::CONSUMER_STARTED, |line| line.text("consumer") != id);
+    worker.drain();
+}
+
 /// Kills one and waits until its messages were taken back and its successor works.
 fn kill_a_consumer(worker: &WorkerProcess, place: usize) {
     let mark = worker.log.mark();

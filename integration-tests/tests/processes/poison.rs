@@ -1,7 +1,6 @@
 //! One bad task harms nobody else: only it is charged, and the others of its chunk succeed.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use gristmill::{Certificate, DeadFilter, OutcomeKind, SubmitOptions, TaskError};
 use gristmill_integration_tests::{Cli, Redis, WorkerOptions, WorkerProcess, enqueue_chunk, eventually};
@@ -47,10 +46,8 @@ async fn buries_only_the_bad_one(how: &str) -> Certificate {
     let mut tally = Tally::start(&redis, 2);
     let client = redis.client().await;
     let others = client.map(square, (0..OTHERS).map(|n| n as i64)).await.unwrap();
-    let began = Instant::now();
     let bad = client.submit_dyn::<u64>("tally", &(7, how), &SubmitOptions::new()).await.unwrap();
     let Err(TaskError::Ended(failure)) = bad.result().await else { panic!("{how} came back") };
-    eprintln!("{how}: a dead letter after {:?}", began.elapsed());
     assert_eq!(failure.kind, OutcomeKind::Crashed, "{failure}");
     let results = tokio::time::timeout(crate::PATIENCE, others.collect()).await.expect("they end").unwrap();
     assert!(results.into_iter().eq((0..OTHERS as i64).map(|n| n * n)), "another was harmed");
@@ -73,6 +70,12 @@ async fn buries_only_the_bad_one(how: &str) -> Certificate {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_aborts() {
     let certificate = buries_only_the_bad_one("abort").await;
+    assert_eq!((certificate.signal, certificate.exit_code), (Some(Signal::SIGABRT as i32), None));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_raises_the_signal_of_an_abort() {
+    let certificate = buries_only_the_bad_one("raise-abort").await;
     assert_eq!((certificate.signal, certificate.exit_code), (Some(Signal::SIGABRT as i32), None));
 }
 

@@ -39,6 +39,7 @@ fn run_within(limits: &str, how: &str) -> Output {
 #[test]
 fn signals() {
     assert_eq!(run("abort").status.signal(), Some(SIGABRT));
+    assert_eq!(run("raise-abort").status.signal(), Some(SIGABRT));
     assert_eq!(run("segfault").status.signal(), Some(SIGSEGV));
     let output = run("stack-overflow");
     assert_eq!(output.status.signal(), Some(SIGABRT));

@@ -12,11 +12,12 @@ const MEMORY_MAX: usize = 8 << 30;
 const CHUNK: usize = 16 << 20;
 const FRAME: usize = 64 << 10;
 /// The ways there are, for the error.
-const WAYS: &str = "abort, segfault, exit, exit-0, stack-overflow, allocate, close-fds, print or panic";
+const WAYS: &str = "abort, raise-abort, segfault, exit, exit-0, stack-overflow, allocate, close-fds, print or panic";
 
 /// Harms its own process, in the way that `how` names.
 ///
 /// - `abort`: SIGABRT
+/// - `raise-abort`: SIGABRT, raised once and without abort(), which would insist on it
 /// - `segfault`: SIGSEGV
 /// - `exit`, `exit-0`: the process exits with code 3, or 0
 /// - `stack-overflow`: recursion without end
@@ -28,6 +29,10 @@ const WAYS: &str = "abort, segfault, exit, exit-0, stack-overflow, allocate, clo
 pub fn crash(how: String) -> Result<(), KernelError> {
     match how.as_str() {
         "abort" => process::abort(),
+        "raise-abort" => {
+            raise(Signal::SIGABRT)?;
+            Err(KernelError::fatal("this process ignores SIGABRT"))
+        }
         "segfault" => segfault(),
         "exit" => process::exit(3),
         "exit-0" => process::exit(0),
