@@ -20,14 +20,14 @@ pub enum Swept {
     Slice,
     /// Nothing of it is left.
     Gone,
+    /// It cannot be read, and is looked at again in an hour.
+    Bad,
 }
 
 impl Broker {
     /// Looks at one batch of several.
     pub async fn sweep<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Swept, BrokerError> {
-        let fields: (Option<u64>, Option<u64>) =
-            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg("tasks").arg("swept").query_async(conn).await?;
-        let (tasks, swept) = (fields.0.unwrap_or(0), fields.1.unwrap_or(0));
+        let (tasks, swept) = self.progress(conn, batch).await?;
         let buckets = tasks.div_ceil(defaults::RESULTS_PER_BUCKET);
         let mut script = self.scripts.sweep.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.batches()).key(self.keys.batch(batch));
@@ -49,7 +49,19 @@ impl Broker {
                 tracing::info!(event = events::BATCH_SWEPT, %batch);
                 Ok(Swept::Gone)
             }
+            "BAD" => {
+                tracing::warn!(event = events::BATCH_UNREADABLE, %batch, "its hash cannot be read: see gristmill fsck");
+                Ok(Swept::Bad)
+            }
             other => Err(BrokerError::refused("sweep", other)),
         }
+    }
+
+    /// Its tasks, and the buckets that are deleted. 0 for what is no number: the script decides about that.
+    async fn progress<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<(u64, u64), BrokerError> {
+        let fields: (Option<Vec<u8>>, Option<Vec<u8>>) =
+            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg("tasks").arg("swept").query_async(conn).await?;
+        let number = |text: Option<Vec<u8>>| String::from_utf8(text?).ok()?.parse().ok();
+        Ok((number(fields.0).unwrap_or(0), number(fields.1).unwrap_or(0)))
     }
 }

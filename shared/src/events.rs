@@ -75,4 +75,6 @@ events! {
     BATCH_ABANDONED = "batch_abandoned";
     /// The keys of a batch were deleted (`batch`).
     BATCH_SWEPT = "batch_swept";
+    /// The hash of a batch cannot be read, so it cannot be swept; it is looked at again in an hour (`batch`).
+    BATCH_UNREADABLE = "batch_unreadable";
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gristmill_shared::BatchId;
+use gristmill_shared::{BatchId, OutcomeKind};
 use redis::Value;
 use redis::aio::ConnectionLike;
 
@@ -25,7 +25,11 @@ pub(super) async fn check<C: ConnectionLike>(
     let mut active: BTreeSet<BatchId> = BTreeSet::new();
     for page in look.inventory.batches().chunks(PAGE) {
         for (id, row, lasts) in rows(look, page).await? {
-            if lasts {
+            let readable = unreadable("", &row).is_none() && (row.text("state") == "open" || row.has("total"));
+            if row.is_there() && row.text("state").is_empty() {
+                unreadable(&look.broker.keys().batch(id), &row).into_iter().for_each(|finding| look.find(finding));
+            } else if lasts && readable {
+                // Sweep could do nothing with others.
                 check_life(look, id, &row).await?;
             }
             if is_at_rest(&row) {
@@ -128,17 +132,36 @@ async fn check_life<C: ConnectionLike>(look: &mut Look<'_, C>, id: BatchId, row:
     look.find_if(&checks, finding.remedy(remedy)).await
 }
 
+/// Why sweep, or we, can do nothing with it.
+fn unreadable(key: &str, row: &Row) -> Option<Finding> {
+    let finding = |at: &str, expected: &str| {
+        let found = if row.has(at) { row.text(at) } else { "none" };
+        Finding::new(Flaw::UnreadableBatch, key, expected, found).at(at)
+    };
+    // A batch of one is never swept.
+    let needed: &[_] =
+        if row.is_single() { &["tasks"] } else { &["tasks", "touched_at_ms", "last_expiry_ms", "result_ttl_ms"] };
+    let numbers = ["tasks", "total", "touched_at_ms", "last_expiry_ms", "result_ttl_ms", "finished_at_ms", "swept"];
+    let numbers = numbers.into_iter().chain(OutcomeKind::ALL.map(OutcomeKind::as_str));
+    if !["open", "sealed", "finished"].contains(&row.text("state")) {
+        return Some(finding("state", "open, sealed or finished"));
+    }
+    let is_wrong = |name: &&'static str| match row.number(name) {
+        Ok(number) => number.is_none() && needed.contains(name),
+        Err(_) => true,
+    };
+    numbers.into_iter().find(is_wrong).map(|name| finding(name, "a number"))
+}
+
 /// What the fields say must fit together.
 fn check_state<C: ConnectionLike>(look: &mut Look<'_, C>, id: BatchId, row: &Row) {
     let key = look.broker.keys().batch(id);
-    let numbers = (row.number("tasks"), row.number("total"), row.ended(), row.number("result_ttl_ms"));
-    let state = row.text("state");
-    let (Ok(Some(tasks)), Ok(total), Ok(ended), Ok(ttl)) = numbers else {
-        return look.find(Finding::new(Flaw::UnreadableBatch, key, "numbers in its fields", "something else"));
-    };
-    if !["open", "sealed", "finished"].contains(&state) {
-        return look.find(Finding::new(Flaw::UnreadableBatch, key, "open, sealed or finished", state).at("state"));
+    if let Some(finding) = unreadable(&key, row) {
+        return look.find(finding);
     }
+    let numbers = (row.number("tasks"), row.number("total"), row.ended(), row.number("result_ttl_ms"));
+    let (Ok(Some(tasks)), Ok(total), Ok(ended), Ok(ttl)) = numbers else { return };
+    let state = row.text("state");
     if state == "open" || row.has("swept") {
         return;
     }

@@ -8,7 +8,7 @@ use redis::{Pipeline, Value, from_redis_value};
 use super::snapshot::shape;
 use crate::error::BrokerError;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 13] = [
     "state",
     "single",
     "tasks",
@@ -16,7 +16,9 @@ const FIELDS: [&str; 11] = [
     "recreated",
     "revived_at_ms",
     "swept",
+    "touched_at_ms",
     "last_expiry_ms",
+    "finished_at_ms",
     "result_ttl_ms",
     "queue",
     "result_bytes",
@@ -46,6 +48,11 @@ impl Row {
         let fields = names.zip(values).filter_map(|(name, value)| Some((name, text(value)?))).collect();
         let has_outcome = from_redis_value(next()).map_err(shape)?;
         Ok(Self { fields, runs: from_redis_value(next()).map_err(shape)?, has_outcome })
+    }
+
+    /// Whether there is a hash.
+    pub(super) fn is_there(&self) -> bool {
+        !self.fields.is_empty()
     }
 
     pub(super) fn text(&self, name: &str) -> &str {

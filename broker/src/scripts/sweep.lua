@@ -2,8 +2,14 @@
 --
 -- KEYS  1 none, 2 batches, 3 batch hash, 4 runs, 5 cancelled, 6.. results buckets from ARGV[4] on
 -- ARGV  1 batch id, 2 done channel, 3 ms after which an untouched open batch is abandoned, 4 number of the first bucket
--- Returns  'KEPT', 'ABANDONED', 'SLICE' (deleted in part: call again), 'GONE'
--- Must never block Redis on a large key (UNLINK, in slices), or delete the hash before what it owns.
+-- Returns  'KEPT', 'ABANDONED', 'SLICE' (deleted in part: call again), 'GONE', 'BAD' (unreadable: looked at again in an hour)
+-- Must never block Redis on a large key (UNLINK, in slices), delete the hash before what it owns, or fail because of a
+-- field: a batch that cannot be swept would stand before others for ever.
+
+-- nil unless it is written as a whole number.
+local function whole(text)
+  return text and string.find(text, '^%d+$') and tonumber(text) or nil
+end
 
 local id, channel, abandoned_ms, from = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local batches_key, batch_key, runs_key, cancelled_key = KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -13,14 +19,21 @@ local now = now_ms()
 redis.call('ZCARD', batches_key)
 redis.call('HLEN', cancelled_key)
 
+local function bad()
+  redis.call('DEL', KEYS[1])
+  look_at(batches_key, id, now + 3600000)
+  return 'BAD'
+end
+
 if not state then
+  -- Without a state, but there: not for us to delete.
+  if redis.call('HLEN', batch_key) > 0 then return bad() end
   redis.call('DEL', KEYS[1])
   redis.call('HDEL', cancelled_key, id)
   redis.call('UNLINK', runs_key)
   redis.call('ZREM', batches_key, id)
   return 'GONE'
 end
-touched, last_expiry, ttl, swept = tonumber(touched), tonumber(last_expiry), tonumber(ttl), tonumber(swept or 0)
 if single == '1' then
   -- Listed only for its cancel mark, which must outlive the hash by little.
   redis.call('DEL', KEYS[1])
@@ -28,11 +41,18 @@ if single == '1' then
   return 'KEPT'
 end
 
+local sealed, ended = state ~= 'open' or total, finished
+tasks, touched, last_expiry, ttl = whole(tasks), whole(touched), whole(last_expiry), whole(ttl)
+total, finished, swept = whole(total), whole(finished), whole(swept or '0')
+if not (tasks and touched and last_expiry and ttl and swept) or sealed and not total or ended and not finished then
+  return bad()
+end
+
 local life_ends = math.max(touched, last_expiry) + ttl
-if finished and outcomes_of(batch_key) >= tonumber(total) then life_ends = math.max(tonumber(finished), touched) + ttl end
+if finished and outcomes_of(batch_key) >= (total or 0) then life_ends = math.max(finished, touched) + ttl end
 if now >= life_ends then
   if from ~= swept then return 'SLICE' end
-  local buckets = math.ceil(tonumber(tasks) / 8192)
+  local buckets = math.ceil(tasks / 8192)
   redis.call('DEL', KEYS[1])
   for i = 6, #KEYS do redis.call('UNLINK', KEYS[i]) end
   swept = swept + #KEYS - 5
@@ -49,7 +69,7 @@ end
 
 redis.call('DEL', KEYS[1])
 if state == 'open' and now >= touched + abandoned_ms then
-  redis.call('HSET', batch_key, 'state', 'sealed', 'total', tasks, 'abandoned', '1')
+  redis.call('HSET', batch_key, 'state', 'sealed', 'total', int(tasks), 'abandoned', '1')
   look_at(batches_key, id, life_ends)
   finish(batch_key, batches_key, id, channel, now)
   return 'ABANDONED'

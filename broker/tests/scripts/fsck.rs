@@ -309,6 +309,25 @@ async fn what_a_batch_says_of_itself_is_put_right() {
     b.set(batch, "state", "finished").await;
     b.ask::<()>(&["HSET", &format!("{{gm}}:results:{batch}:0"), "0", "x"]).await;
     Bench::expect(b.found().await, Flaw::UnreadableRun, &format!("results:{batch}:0"), "0");
+#[tokio::test]
+async fn what_cannot_be_read_is_not_listed_to_be_swept() {
+    let mut b = Bench::start().await;
+    let odd = BatchId::new();
+    let key = format!("batch:{odd}");
+    b.set(odd, "total", "x").await;
+    Bench::expect(b.found().await, Flaw::UnreadableBatch, &key, "state");
+    b.set(odd, "state", "odd").await;
+    Bench::expect(b.found().await, Flaw::UnreadableBatch, &key, "state");
+    b.set(odd, "state", "open").await;
+    Bench::expect(b.found().await, Flaw::UnreadableBatch, &key, "tasks");
+    for field in ["tasks", "total", "touched_at_ms", "last_expiry_ms"] {
+        b.set(odd, field, 0).await;
+    }
+    Bench::expect(b.found().await, Flaw::UnreadableBatch, &key, "result_ttl_ms");
+    b.set(odd, "result_ttl_ms", 1_000).await;
+    Bench::expect(b.repair().await, Flaw::UnlistedBatch, "batches", &odd.to_string());
+}
+
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use gristmill_broker::*;
-use gristmill_shared::{BatchId, Lane, Message};
+use gristmill_shared::{BatchId, Lane, Message, defaults};
 
 use crate::fixture::*;
 
@@ -151,4 +151,62 @@ async fn a_finished_batch_with_a_revived_task_waits_for_it() {
     assert_eq!(sweep(&mut b, &m[0]).await, Swept::Kept);
     b.set(id, "succeeded", 1).await;
     assert_eq!(sweep(&mut b, &m[0]).await, Swept::Gone);
+}
+
+/// Batches whose life is over, but for what this command spoils; each is `BAD`, loses nothing, and is due in an hour.
+async fn is_bad(spoil: impl Fn(&str) -> Vec<Vec<String>>) {
+    let (mut b, m) = finished(&[2]).await;
+    let id = m[0].header.batch;
+    let (key, batches) = (b.keys().batch(id), b.keys().batches());
+    for field in ["touched_at_ms", "last_expiry_ms", "finished_at_ms"] {
+        b.set(id, field, 1).await;
+    }
+    for words in spoil(&key) {
+        let words: Vec<_> = words.iter().map(String::as_str).collect();
+        b.ask::<redis::Value>(&words).await;
+    }
+    b.ask::<()>(&["ZADD", &batches, "1", &id.to_string()]).await;
+    let before = traces(&mut b, id).await;
+    assert_eq!(sweep(&mut b, &m[0]).await, Swept::Bad, "{:?}", spoil(&key));
+    assert_eq!(traces(&mut b, id).await, before, "{:?}", spoil(&key));
+    let (now, due) = (b.now().await, look_at(&mut b, id).await);
+    assert!((now + 3_590_000..=now + 3_600_000).contains(&due), "{:?}: {due}, now {now}", spoil(&key));
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_read_is_left_alone_for_an_hour() {
+    for field in ["tasks", "touched_at_ms", "last_expiry_ms", "result_ttl_ms", "total"] {
+        is_bad(|key| vec![words(&["HDEL", key, field])]).await;
+        is_bad(|key| vec![words(&["HSET", key, field, "x"])]).await;
+    }
+    for odd in ["", "-1", "nan", "inf", "0x10", "1.5"] {
+        is_bad(|key| vec![words(&["HSET", key, "last_expiry_ms", odd])]).await;
+    }
+    is_bad(|key| vec![words(&["HSET", key, "finished_at_ms", "x"])]).await;
+    is_bad(|key| vec![words(&["HSET", key, "swept", "x"])]).await;
+    is_bad(|key| vec![words(&["HDEL", key, "state"])]).await;
+    is_bad(|key| vec![words(&["DEL", key]), words(&["HSET", key, "state", "odd", "total", "x"])]).await;
+}
+
+#[tokio::test]
+async fn batches_that_cannot_be_read_do_not_stand_before_others() {
+    let mut b = Bench::start().await;
+    for _ in 0..64 {
+        let id = BatchId::new();
+        b.set(id, "state", "odd").await;
+        b.ask::<()>(&["ZADD", "{gm}:batches", "1", &id.to_string()]).await;
+    }
+    let other = BatchId::new().to_string();
+    b.ask::<()>(&["ZADD", "{gm}:batches", "2", &other]).await;
+    let mut due = b.broker.tick(&mut b.conn, &[], defaults::LEASE, 0).await.unwrap().batches;
+    assert_eq!(due.len(), 64);
+    for id in due {
+        assert_eq!(b.broker.sweep(&mut b.conn, id).await.unwrap(), Swept::Bad);
+    }
+    due = b.broker.tick(&mut b.conn, &[], defaults::LEASE, 0).await.unwrap().batches;
+    assert_eq!(due.iter().map(ToString::to_string).collect::<Vec<_>>(), [other]);
 }

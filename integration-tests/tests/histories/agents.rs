@@ -289,6 +289,8 @@ impl World<'_> {
                     self.batch_gone(id);
                 }
             }
+            // Not expected above: no history spoils a hash.
+            Swept::Bad => {}
         }
         Ok(())
     }
