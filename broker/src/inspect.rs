@@ -196,20 +196,21 @@ impl Broker {
         })
     }
 
-    /// The first messages of a lane, as they stand there.
+    /// The first messages of a lane after some that are skipped, as they stand there.
     pub async fn queue_head<C: ConnectionLike>(
         &self,
         conn: &mut C,
         queue: &QueueName,
         lane: Lane,
+        skip: usize,
         count: usize,
     ) -> Result<Vec<Vec<u8>>, BrokerError> {
         // From 0 to -1 would be the whole lane.
         if count == 0 {
             return Ok(Vec::new());
         }
-        let end = count - 1;
-        Ok(redis::cmd("LRANGE").arg(self.keys.ready(queue, lane)).arg(0).arg(end).query_async(conn).await?)
+        let end = skip.saturating_add(count - 1);
+        Ok(redis::cmd("LRANGE").arg(self.keys.ready(queue, lane)).arg(skip).arg(end).query_async(conn).await?)
     }
 
     /// A batch; none if it never was, or is gone.

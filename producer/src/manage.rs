@@ -14,10 +14,16 @@ impl Client {
         Ok(call!(self, connection => broker.manage(connection, queue, wish, unused)))
     }
 
-    /// The first messages of a lane, as they stand there.
-    pub async fn queue_head(&self, queue: &QueueName, lane: Lane, count: usize) -> Result<Vec<Vec<u8>>, ClientError> {
+    /// The first messages of a lane after some that are skipped, as they stand there.
+    pub async fn queue_head(
+        &self,
+        queue: &QueueName,
+        lane: Lane,
+        skip: usize,
+        count: usize,
+    ) -> Result<Vec<Vec<u8>>, ClientError> {
         let broker = self.broker();
-        Ok(call!(self, connection => broker.queue_head(connection, queue, lane, count)))
+        Ok(call!(self, connection => broker.queue_head(connection, queue, lane, skip, count)))
     }
 
     /// Removes exactly these messages, if the lane begins with them; their tasks end as cancelled.

@@ -1,12 +1,13 @@
 //! What an operator does to queues.
 
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 
 use gristmill_integration_tests::{Cli, Redis, WorkerOptions, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::rig::{Rig, assert_says, batch_of, error, json_lines, piped, quiet, rows};
+use crate::rig::{Rig, assert_says, batch_of, end, error, json_lines, piped, quiet, rows};
 
 fn queue(cli: &Cli) -> Value {
     rows(&cli.run(&["queues", "--json"])).remove(0)
@@ -44,6 +45,9 @@ fn a_limit_is_set_and_lifted() {
     cli.run(&["queue", "limit", "default", "none"]).ok();
     assert_eq!(queue(&cli)["depth_limit"], Value::Null);
     cli.run(&["submit", "square", "7"]).ok();
+    let line = error(&cli.run(&["queue", "limit", "default", "0"]), 2);
+    assert_says(&line, &["refuses every task", "gristmill queue pause", "`none` lifts the limit"]);
+    assert_eq!(queue(&cli)["depth_limit"], Value::Null);
     for bad in ["-1", "few", "1.5", ""] {
         error(&cli.run(&["queue", "limit", "default", bad]), 2);
     }
@@ -118,6 +122,33 @@ fn what_waits_is_shown_and_purged() {
 }
 
 #[test]
+fn large_messages_are_shown_and_purged_in_calls_of_a_mebibyte() {
+    const MESSAGES: usize = 60;
+    let redis = Redis::start();
+    let cli = Cli::new(&redis);
+    let text = format!("\"{}\"\n", "x".repeat(50_000));
+    let map = cli.run_with(&["map", "echo", "--chunk", "1", "--timeout", "1s"], &text.repeat(MESSAGES));
+    error(&map, 4);
+    // Whoever sends or is sent more than this at once is disconnected.
+    let mut operator = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    for (name, value) in
+        [("client-query-buffer-limit", "2097152"), ("client-output-buffer-limit", "normal 2097152 0 0")]
+    {
+        redis::cmd("CONFIG").arg(&["SET", name, value]).exec(&mut operator).unwrap();
+    }
+    let shown = rows(&cli.run(&["queue", "peek", "default", "-n", "1000", "--json"]));
+    assert_eq!(shown.len(), MESSAGES);
+    assert!(shown.iter().all(|row| row["bytes"].as_u64().unwrap() > 50_000), "{}", shown[0]["bytes"]);
+    let tasks: HashSet<_> = shown.iter().map(|row| row["task"].as_str().unwrap()).collect();
+    assert_eq!(tasks.len(), MESSAGES, "each is shown once");
+    assert_says(
+        &cli.run(&["queue", "purge", "default", "--yes"]).stderr,
+        &[&format!("removed {MESSAGES} messages with {MESSAGES} tasks")],
+    );
+    assert_eq!(queue(&cli)["ready_tasks"], 0);
+}
+
+#[test]
 fn watching_tells_rates_until_it_is_interrupted() {
     let rig = Rig::start();
     let input: String = (0..200).map(|_| "0.01\n").collect();
@@ -148,18 +179,21 @@ fn watching_tells_rates_until_it_is_interrupted() {
     let status = eventually("the watch ends", || watch.try_wait().unwrap());
     assert_eq!(status.code(), Some(130));
 
-    let watch = rig.cli.spawn(&["queues", "--watch", "--interval", "50ms"]);
-    std::thread::sleep(std::time::Duration::from_millis(400));
-    watch.signal(Signal::SIGINT);
-    let output = watch.wait();
-    assert_eq!((output.code, output.stderr.as_str()), (130, ""));
-    let tables: Vec<_> = output.stdout.split("\n\n").collect();
-    assert!(tables.len() >= 2, "{}", output.stdout);
-    for table in tables {
-        assert_eq!(table.trim_end().lines().count(), 2, "{table}");
-        assert_says(table, &["QUEUE", "OUT/S", "EMPTY IN", "default"]);
+    let mut watch = piped(&rig.redis, &["queues", "--watch", "--interval", "50ms"]);
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    // Two tables, with an empty line between them.
+    let seen: Vec<_> = lines.by_ref().take(5).map(|line| line.unwrap()).collect();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(watch.id() as i32), Signal::SIGINT).unwrap();
+    // It may be in the middle of the next.
+    let rest: String = lines.map(|line| line.unwrap()).collect();
+    let (code, said) = end(watch);
+    assert_eq!((code, said.as_str()), (Some(130), ""));
+    for table in [&seen[..2], &seen[3..]] {
+        assert_says(&table[0], &["QUEUE", "OUT/S", "EMPTY IN"]);
+        assert_says(&table[1], &["default"]);
     }
-    assert!(!output.stdout.contains('\x1b'), "no terminal is there");
+    assert_eq!(seen[2], "");
+    assert!(!(seen.concat() + &rest).contains('\x1b'), "no terminal is there");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `gristmill queue`: what an operator does to one queue.
 
 use gristmill::shared::Message;
+use gristmill::shared::defaults::CALL_BYTES_MAX;
 use gristmill::{Client, ClientError, Lane, Managed, Purged, QueueName, Wish};
 use serde_json::{Map, Value};
 
@@ -11,7 +12,9 @@ use crate::table::{Table, object};
 use crate::times::rfc3339;
 use crate::{json, say, session};
 
-/// What one call of purge takes at most: each task that it ends costs some bytes of the call.
+/// As many as one look reads: with messages of 128 KiB, the largest, that is a MiB.
+const PAGE: usize = 8;
+/// What one call of purge takes at most: it repeats the messages, and each task that it ends costs some bytes more.
 const PURGE_MESSAGES: usize = 100;
 const PURGE_TASKS: u64 = 10_000;
 /// How often a lane may begin with other messages than were seen a moment ago: workers take from it meanwhile.
@@ -96,18 +99,12 @@ async fn purge(client: &Client, args: Purge) -> Result<(), Exit> {
 
 /// Removes at most so many messages: what is submitted meanwhile stays. Returns messages and tasks.
 async fn purge_lane(client: &Client, queue: &QueueName, lane: Lane, messages: u64) -> Result<(u64, u64), Exit> {
-    let (mut gone, mut tasks, mut changes) = (0, 0, 0);
+    let (mut gone, mut tasks, mut changes, mut page) = (0, 0, 0, PAGE);
     while gone < messages {
-        let most = PURGE_MESSAGES.min(usize::try_from(messages - gone).unwrap_or(PURGE_MESSAGES));
-        let head = client.queue_head(queue, lane, most).await?;
-        let (mut take, mut holds) = (0, 0);
-        for message in &head {
-            let Ok(message) = Message::parse(message) else { break };
-            if take > 0 && holds + u64::from(message.header.count) > PURGE_TASKS {
-                break;
-            }
-            (take, holds) = (take + 1, holds + u64::from(message.header.count));
-        }
+        let most = page.min(usize::try_from(messages - gone).unwrap_or(page));
+        let head = client.queue_head(queue, lane, 0, most).await?;
+        page = fitting(&head);
+        let (take, holds) = share(&head);
         if take == 0 {
             if head.is_empty() {
                 break;
@@ -128,6 +125,27 @@ async fn purge_lane(client: &Client, queue: &QueueName, lane: Lane, messages: u6
     Ok((gone, tasks))
 }
 
+/// How many of these one call of purge takes, and how many tasks they hold; none if the first is unreadable.
+fn share(head: &[Vec<u8>]) -> (usize, u64) {
+    let (mut take, mut holds, mut bytes) = (0, 0, 0);
+    for message in head {
+        bytes += message.len();
+        let Ok(message) = Message::parse(message) else { break };
+        let with_it = holds + u64::from(message.header.count);
+        if take > 0 && (with_it > PURGE_TASKS || bytes > CALL_BYTES_MAX) {
+            break;
+        }
+        (take, holds) = (take + 1, with_it);
+    }
+    (take, holds)
+}
+
+/// How many messages to look at next, if they are as large as these.
+fn fitting(seen: &[Vec<u8>]) -> usize {
+    let bytes: usize = seen.iter().map(Vec::len).sum();
+    (CALL_BYTES_MAX * seen.len() / bytes.max(1)).clamp(PAGE, PURGE_MESSAGES)
+}
+
 async fn peek(client: &Client, args: Peek) -> Result<(), Exit> {
     must_be_known(client, &args.queue).await?;
     let mut table = Table::new(&[
@@ -141,10 +159,16 @@ async fn peek(client: &Client, args: Peek) -> Result<(), Exit> {
     ]);
     let mut left = args.count as usize;
     for lane in lanes(args.lane) {
-        let messages = client.queue_head(&args.queue, lane, left).await?;
-        left -= messages.len();
-        for message in messages {
-            table.row(described(lane, &message, args.json));
+        let mut shown = 0;
+        loop {
+            let messages = client.queue_head(&args.queue, lane, shown, left.min(PAGE)).await?;
+            if messages.is_empty() {
+                break;
+            }
+            (shown, left) = (shown + messages.len(), left - messages.len());
+            for message in messages {
+                table.row(described(lane, &message, args.json));
+            }
         }
     }
     table.print(args.json, "nothing waits in this queue")
@@ -184,4 +208,21 @@ fn described(lane: Lane, bytes: &[u8], for_programs: bool) -> Map<String, Value>
         row.insert("shown".into(), "(in a blob)".into());
     }
     row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gristmill::shared::defaults::MESSAGE_BYTES_MAX;
+
+    #[test]
+    fn as_many_are_looked_at_next_as_fit_one_call() {
+        let head = |messages, bytes| vec![vec![0; bytes]; messages];
+        assert_eq!(fitting(&head(8, 300)), PURGE_MESSAGES);
+        assert_eq!(fitting(&head(8, 64 << 10)), 16);
+        assert_eq!(fitting(&head(100, MESSAGE_BYTES_MAX)), PAGE);
+        assert_eq!(PAGE * MESSAGE_BYTES_MAX, CALL_BYTES_MAX);
+        assert_eq!(fitting(&[]), PAGE);
+        assert_eq!(share(&head(3, 300)), (0, 0), "unreadable");
+    }
 }
