@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use gristmill::shared::connection::ConnectionError;
 use gristmill::{ClientError, TaskError};
 
+use crate::table::plain;
+
 /// How a command ends that did not go well.
 #[derive(Debug)]
 pub struct Exit {
@@ -58,9 +60,9 @@ impl Exit {
     }
 }
 
-/// Errors are one line, whatever a kernel or Redis says.
+/// Errors are one line, whatever a kernel or Redis says, and none of it commands the terminal.
 pub fn one_line(text: &str) -> String {
-    text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+    plain(&text.split(['\n', '\r']).map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
 impl From<ClientError> for Exit {
@@ -111,5 +113,10 @@ mod tests {
     #[test]
     fn errors_stay_on_one_line() {
         assert_eq!(one_line("panicked at x:\r\n  boom\n\n"), "panicked at x: boom");
+    }
+
+    #[test]
+    fn no_error_commands_the_terminal() {
+        assert_eq!(one_line("\x1b[2Jgone\x07 \u{9b}31mred"), " [2Jgone   31mred");
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::table::plain;
+
 const REDRAWN_PER_SECOND: u8 = 10;
 const SPINS_EVERY: Duration = Duration::from_millis(100);
 
@@ -67,8 +69,7 @@ impl Progress {
     /// This happens now.
     pub fn tell(&self, what: &str) {
         // What a kernel notes must not reach the terminal as it is.
-        let shown: String = what.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        self.bar.set_message(shown);
+        self.bar.set_message(plain(what));
     }
 
     /// Writes data, which must not meet the line on the terminal.

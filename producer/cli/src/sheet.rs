@@ -7,7 +7,6 @@ use gristmill::shared::size;
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, one_line};
-use crate::table::plain;
 use crate::times::short;
 
 /// Prints the fields in their order. What is empty is left out for people.
@@ -61,7 +60,7 @@ fn is_empty(value: &Value) -> bool {
 /// A number whose name tells its unit is written with it.
 fn cell(name: &str, value: &Value) -> String {
     match (value, value.as_u64()) {
-        (Value::String(text), _) => plain(&one_line(text)),
+        (Value::String(text), _) => one_line(text),
         (Value::Bool(flag), _) => if *flag { "yes" } else { "no" }.to_owned(),
         (_, Some(number)) if name.ends_with("_bytes") => size::text(number),
         (_, Some(number)) if name.ends_with("_ms") => short(Duration::from_millis(number)),
