@@ -14,7 +14,22 @@ const AT_ONCE: usize = 8;
 
 pub async fn retry(client: &Client, args: DeadAct) -> Result<(), Exit> {
     let mut retried = Retried::default();
-    match chosen(client, &args).await? {
+    match retry_chosen(client, &args, &mut retried).await {
+        Ok(true) => retried.report(),
+        Ok(false) => Ok(()),
+        Err(error) => {
+            // What was done before is done.
+            if retried.done + retried.gone > 0 {
+                retried.tell();
+            }
+            Err(error)
+        }
+    }
+}
+
+/// False: somebody said no.
+async fn retry_chosen(client: &Client, args: &DeadAct, retried: &mut Retried) -> Result<bool, Exit> {
+    match chosen(client, args).await? {
         Chosen::Letters(ids) => {
             for id in ids {
                 let dead = find(client, &id, None).await?;
@@ -22,43 +37,59 @@ pub async fn retry(client: &Client, args: DeadAct) -> Result<(), Exit> {
             }
         }
         Chosen::Filter(filter) => {
-            let mut walk = Walk::begin(client, &args, filter).await?;
+            let mut walk = Walk::begin(client, args, filter).await?;
             if !walk.agreed("Retry", args.yes).await? {
-                return Ok(());
+                return Ok(false);
             }
             while let Some(page) = walk.next().await? {
                 let calls = page.iter().map(|dead| async { (dead.id.as_str(), client.retry_dead(dead).await) });
                 let mut calls = stream::iter(calls).buffered(AT_ONCE);
+                let mut failed = None;
                 while let Some((id, revived)) = calls.next().await {
-                    retried.take(id, &revived?);
+                    match revived {
+                        Ok(revived) => retried.take(id, &revived),
+                        // The others are under way.
+                        Err(error) => failed = failed.or(Some(error)),
+                    }
+                }
+                if let Some(error) = failed {
+                    return Err(error.into());
                 }
             }
         }
     }
-    retried.report()
+    Ok(true)
 }
 
 pub async fn purge(client: &Client, args: DeadAct) -> Result<(), Exit> {
     let mut dropped = 0;
-    match chosen(client, &args).await? {
+    let end = purge_chosen(client, &args, &mut dropped).await;
+    if dropped > 0 || matches!(end, Ok(true)) {
+        say!("gristmill: dropped {}", letters(dropped));
+    }
+    end.map(|_| ())
+}
+
+/// False: somebody said no.
+async fn purge_chosen(client: &Client, args: &DeadAct, dropped: &mut u64) -> Result<bool, Exit> {
+    match chosen(client, args).await? {
         Chosen::Letters(ids) => {
             for id in ids {
                 let dead = find(client, &id, None).await?;
-                dropped += client.purge_dead(&[dead]).await?;
+                *dropped += client.purge_dead(&[dead]).await?;
             }
         }
         Chosen::Filter(filter) => {
-            let mut walk = Walk::begin(client, &args, filter).await?;
+            let mut walk = Walk::begin(client, args, filter).await?;
             if !walk.agreed("Drop", args.yes).await? {
-                return Ok(());
+                return Ok(false);
             }
             while let Some(page) = walk.next().await? {
-                dropped += client.purge_dead(&page).await?;
+                *dropped += client.purge_dead(&page).await?;
             }
         }
     }
-    say!("gristmill: dropped {}", letters(dropped));
-    Ok(())
+    Ok(true)
 }
 
 enum Chosen {
@@ -175,13 +206,17 @@ impl Retried {
         self.why.get_or_insert((code, why));
     }
 
-    fn report(self) -> Result<(), Exit> {
+    fn tell(&self) {
         if self.done > 0 || self.refused == 0 {
             say!("gristmill: retried {}", letters(self.done));
         }
         if self.gone > 0 {
             say!("gristmill: {} had been retried or purged meanwhile", letters(self.gone));
         }
+    }
+
+    fn report(self) -> Result<(), Exit> {
+        self.tell();
         match self.why {
             None => Ok(()),
             Some((code, why)) if self.refused == 1 => Err(Exit::new(code, why)),
