@@ -65,6 +65,10 @@ mod tests {
         let text = "cpu  3446 0 661 12345 9 0 4 0 0 0\ncpu0 1 2 3 4\n";
         assert_eq!(read_idle(text), Some(Duration::from_millis(123_450)));
         assert_eq!(read_idle("cpu 1 2"), None);
-        assert!(idle_cores() >= idle_cores().map(|idle| idle / 2));
+        // On machines of several cores single ones may be told a tick too much, and corrected.
+        let tick = Duration::from_millis(100);
+        let before = idle_cores();
+        assert_eq!(before.is_some(), cfg!(target_os = "linux"));
+        assert!(idle_cores().map(|idle| idle + tick) >= before);
     }
 }

@@ -1,10 +1,12 @@
 //! A queue is a list: its depth while it drains, as redis-cli sees it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use gristmill::{BatchId, ClientError, OutcomeKind, QueueStats, SubmitOptions};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::kernels::sum_sqrt;
 use super::mill::Mill;
@@ -17,6 +19,8 @@ const TASK: Duration = Duration::from_millis(2);
 const LINES: u64 = 6;
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// A redis-cli that has not answered by then never will.
+const ANSWER: Duration = Duration::from_secs(30);
 /// A bar of this length is a full queue.
 const BAR: u64 = 20;
 /// A machine of many cores drains quickly; Redis need not hold more than this for it.
@@ -120,17 +124,18 @@ impl Asker {
 
     async fn ask(&self, mill: &mut Mill) -> Result<u64, Exit> {
         match self {
-            Self::Program(program) => llen(program, mill.socket(), &mill.depth_key()),
+            Self::Program(program) => llen(program, mill.socket(), &mill.depth_key()).await,
             Self::Connection => mill.depth().await,
         }
     }
 }
 
-fn llen(program: &Path, socket: &Path, key: &str) -> Result<u64, Exit> {
+async fn llen(program: &Path, socket: &Path, key: &str) -> Result<u64, Exit> {
     let mut command = Command::new(program);
-    command.arg("-s").arg(socket).args(["LLEN", key]).stdin(Stdio::null());
+    command.arg("-s").arg(socket).args(["LLEN", key]).stdin(Stdio::null()).kill_on_drop(true);
     let failed = |why: String| Exit::new(Exit::REDIS, format!("{} LLEN failed: {why}", program.display()));
-    let output = command.output().map_err(|error| failed(error.to_string()))?;
+    let output = timeout(ANSWER, command.output()).await.map_err(|_| failed("no answer".to_owned()))?;
+    let output = output.map_err(|error| failed(error.to_string()))?;
     let said = String::from_utf8_lossy(&output.stdout);
     said.trim().parse().map_err(|_| failed(format!("it said {:?}", said.trim())))
 }
