@@ -17,7 +17,7 @@ const STEPS_PER_DOUBLING: f64 = 6.0;
 pub struct TaskTime(u8);
 
 impl TaskTime {
-    /// No time is known: the task did not run, or did not come to its end by itself.
+    /// No time is known: the task did not run, or nobody saw how long.
     pub const UNKNOWN: Self = Self(0);
 
     /// The nearest time that can be told. A task that took no measurable time took a microsecond.

@@ -35,7 +35,7 @@ impl Summary {
         if seconds > 0.0 { self.ended() as f64 / seconds } else { 0.0 }
     }
 
-    /// Tasks whose time is known: those that ran, and came to an end by themselves.
+    /// Tasks whose time is known: those that ran, also those whose process died over it, if anybody saw how long.
     pub fn timed(&self) -> u64 {
         self.times.iter().sum()
     }
