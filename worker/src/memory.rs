@@ -58,6 +58,11 @@ fn children(threads: &Path) -> Vec<u32> {
         .collect()
 }
 
+/// What a process holds, with the files that it has mapped; none if it is gone.
+pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
+    kib(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
 fn held(status: &Path) -> Option<Held> {
     let text = fs::read_to_string(status).ok()?;
     let field = |name: &str| kib(&text, name);

@@ -1,7 +1,6 @@
 //! Publishes what this worker is and does: readers read, workers are never asked.
 
 use std::fmt::Display;
-use std::fs;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use serde_json::json;
 
 use super::Agent;
 use crate::clock;
+use crate::memory;
 use crate::slot::{Slot, Slots};
 
 const EVERY: Duration = Duration::from_secs(2);
@@ -140,7 +140,7 @@ fn consumer(slot: &Slot, kernels: &Kernels) -> String {
     let mut add = |name: &str, value: &dyn Display| line += &format!(" {name}={value}");
     if let Some(pid) = slot.pid {
         add("pid", &pid);
-        if let Some(bytes) = resident_bytes(pid) {
+        if let Some(bytes) = memory::resident_bytes(pid) {
             add("rss_bytes", &bytes);
         }
     }
@@ -159,13 +159,6 @@ fn consumer(slot: &Slot, kernels: &Kernels) -> String {
         add("progress", progress);
     }
     line
-}
-
-/// What a process holds in memory now; none if it is gone.
-fn resident_bytes(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
-    Some(kib.parse::<u64>().ok()? * 1024)
 }
 
 /// RFC 3339, UTC.
