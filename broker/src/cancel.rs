@@ -1,5 +1,7 @@
 //! cancel: marks, which consumers find when they claim or renew.
 
+use std::collections::BTreeSet;
+
 use gristmill_shared::{BatchId, QueueName, defaults};
 use redis::aio::ConnectionLike;
 
@@ -8,10 +10,10 @@ use crate::claim::parse_indices;
 use crate::error::BrokerError;
 use crate::reply::Reply;
 
-/// How many scheduled messages are looked at in one call, and how many calls are made: beyond two million, what is
-/// cancelled waits until it is due.
-const PAGE: usize = 1_000;
-const PAGES_MAX: usize = 2_000;
+/// How many scheduled messages are looked at in one call: each is copied, and may be large. And how many calls are
+/// made: beyond two million messages, what is cancelled waits until it is due.
+const PAGE: usize = 64;
+const PAGES_MAX: usize = 31_250;
 
 /// What became of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,15 +99,17 @@ impl Broker {
         let queue: Option<String> =
             redis::cmd("HGET").arg(self.keys.batch(batch)).arg("queue").query_async(conn).await?;
         let Some(queue) = queue.and_then(|name| QueueName::new(name).ok()) else { return Ok(0) };
-        let (mut cursor, mut hastened) = ("0".to_owned(), 0);
+        let (mut cursor, mut hastened, mut met) = ("0".to_owned(), 0, BTreeSet::new());
         for _ in 0..PAGES_MAX {
             let mut script = self.scripts.hasten.prepare_invoke();
             script.key(self.keys.none()).key(self.keys.cancelled()).key(self.keys.scheduled(&queue));
             script.arg(batch.to_string()).arg(&cursor).arg(PAGE);
-            let found: u64;
-            (cursor, found) = script.invoke_async(conn).await?;
+            let (next, found, wanted, page): (_, u64, usize, Vec<u64>) = script.invoke_async(conn).await?;
+            cursor = next;
             hastened += found;
-            if cursor == "0" {
+            met.extend(page);
+            // Of tasks that were cancelled one by one no more can come once each was met.
+            if cursor == "0" || (wanted > 0 && met.len() >= wanted) {
                 break;
             }
         }

@@ -93,14 +93,14 @@ impl Client {
     pub async fn cancel(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();
         let cancelled = call!(self, connection => broker.cancel(connection, batch, None));
-        self.hasten(batch, cancelled).await
+        Ok(self.hasten(batch, cancelled).await)
     }
 
     /// Cancels what has not started of a batch, and seals it: what runs comes to its end.
     pub async fn cancel_unstarted(&self, batch: BatchId) -> Result<Cancelled, ClientError> {
         let broker = self.broker();
         let cancelled = call!(self, connection => broker.cancel_unstarted(connection, batch));
-        self.hasten(batch, cancelled).await
+        Ok(self.hasten(batch, cancelled).await)
     }
 
     /// Cancels one task of a batch.
@@ -108,16 +108,23 @@ impl Client {
         let broker = self.broker();
         let indices = [task.index];
         let cancelled = call!(self, connection => broker.cancel(connection, task.batch, Some(&indices)));
-        self.hasten(task.batch, cancelled).await
+        Ok(self.hasten(task.batch, cancelled).await)
     }
 
-    /// What is scheduled and cancelled now ends soon, and not when it was due.
-    async fn hasten(&self, batch: BatchId, cancelled: Cancelled) -> Result<Cancelled, ClientError> {
-        let broker = self.broker();
-        if cancelled == Cancelled::Done {
-            call!(self, connection => broker.hasten(connection, batch));
+    /// What is scheduled and cancelled now ends soon, and not when it was due. The cancel is done whatever becomes of
+    /// that.
+    async fn hasten(&self, batch: BatchId, cancelled: Cancelled) -> Cancelled {
+        if cancelled == Cancelled::Done
+            && let Err(error) = self.hasten_scheduled(batch).await
+        {
+            tracing::warn!(%batch, %error, "it is cancelled, but what of it is scheduled ends only when it is due");
         }
-        Ok(cancelled)
+        cancelled
+    }
+
+    async fn hasten_scheduled(&self, batch: BatchId) -> Result<u64, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.hasten(connection, batch)))
     }
 
     /// Deletes keys that nobody reads any more. No state of a queue: that is the broker's alone.

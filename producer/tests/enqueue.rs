@@ -253,3 +253,17 @@ async fn a_map_that_waits_for_room_can_be_given_up() {
     let batch = tokio::time::timeout(Duration::from_secs(5), handle.leave()).await.unwrap().unwrap();
     assert_eq!(scene.tasks(batch).await, 0);
 }
+
+#[tokio::test]
+async fn a_cancel_is_done_though_what_is_scheduled_cannot_be_looked_at() {
+    let mut scene = Scene::new().await;
+    let (to, handle) = scene.open_map().await;
+    to.send(1).unwrap();
+    scene.wait_for_tasks(handle.id(), 1).await;
+    let scheduled = scene.keys.scheduled(&QueueName::new("default").unwrap());
+    redis::cmd("SET").arg(scheduled).arg("x").query_async::<()>(&mut scene.redis).await.unwrap();
+    assert_eq!(scene.client.cancel(handle.id()).await.unwrap(), gristmill::Cancelled::Done);
+    let mut mark = redis::cmd("HGET");
+    mark.arg(scene.keys.cancelled()).arg(handle.id().to_string());
+    assert_eq!(mark.query_async::<String>(&mut scene.redis).await.unwrap(), "*");
+}

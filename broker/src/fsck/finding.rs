@@ -144,7 +144,7 @@ impl Finding {
 
     /// Whether it is the same fault, seen at another time: on a moving system the counts differ, and what is
     /// wrong by the same amount does not.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub fn is_same(&self, other: &Self) -> bool {
         (self.flaw, &self.key, &self.at, self.drift) == (other.flaw, &other.key, &other.at, other.drift)
     }
 

@@ -11,9 +11,9 @@ use gristmill_shared::{
 use redis::Value;
 use redis::aio::ConnectionLike;
 
-use super::check::{Check, watched_hold};
+use super::check::{Check, all_hold, watched_hold};
 use super::finding::Action;
-use super::{Finding, Fsck, slices};
+use super::{Finding, Fsck, Report, slices};
 use crate::Broker;
 use crate::ending::{Ending, Run};
 use crate::error::BrokerError;
@@ -37,6 +37,8 @@ pub enum Repaired {
     Busy,
     /// There is no safe repair.
     Impossible,
+    /// The lock is another's by now: nothing may be repaired any more.
+    LockLost,
 }
 
 /// The right to repair: counters are repaired by what they are off, which two at a time would do twice.
@@ -61,22 +63,59 @@ impl RepairLock {
         commands(conn, &[self.check()], &[delete]).await.map(drop)
     }
 
+    /// Holds it for longer, if it is still ours.
+    async fn prolong<C: ConnectionLike>(&self, conn: &mut C) -> Result<Repaired, BrokerError> {
+        let expire = super::finding::words(["PEXPIRE", &self.key, &LOCK.as_millis().to_string()]);
+        commands(conn, &[self.check()], &[expire]).await
+    }
+
     fn check(&self) -> Check {
         Check::Holds(self.key.clone(), self.token.clone())
     }
 }
 
 impl Fsck {
-    /// Repairs what was found, if it is still wrong.
+    /// Checks again with the lock in hand, and leaves of `report` what is still wrong: another repair may have
+    /// finished between that check and the lock, and nothing is to be repaired twice.
+    pub async fn check_again<C: ConnectionLike>(
+        &mut self,
+        conn: &mut C,
+        lock: &RepairLock,
+        report: &Report,
+    ) -> Result<Report, BrokerError> {
+        lock.prolong(conn).await?;
+        let mut again = self.check(conn).await?;
+        again.findings.retain(|finding| report.findings.iter().any(|earlier| earlier.is_same(finding)));
+        Ok(again)
+    }
+
+    /// Repairs what was found, if it is still wrong. It must have been found, or [found again](Self::check_again), with
+    /// the lock in hand.
     pub async fn repair<C: ConnectionLike>(
         &mut self,
         conn: &mut C,
         lock: &RepairLock,
         finding: &Finding,
     ) -> Result<Repaired, BrokerError> {
-        let _: () = redis::cmd("PEXPIRE").arg(&lock.key).arg(LOCK.as_millis() as u64).query_async(conn).await?;
+        match lock.prolong(conn).await? {
+            Repaired::Done => {}
+            Repaired::Gone => return Ok(Repaired::LockLost),
+            other => return Ok(other),
+        }
+        let repaired = self.act(conn, lock, &finding.remedy.action).await?;
+        // Evidence that no longer holds may be the lock itself.
+        let lost = repaired == Repaired::Gone && !all_hold(conn, &[lock.check()]).await?;
+        Ok(if lost { Repaired::LockLost } else { repaired })
+    }
+
+    async fn act<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        lock: &RepairLock,
+        action: &Action,
+    ) -> Result<Repaired, BrokerError> {
         let broker = self.broker.clone();
-        match &finding.remedy.action {
+        match action {
             Action::Nothing => Ok(Repaired::Impossible),
             Action::Commands { checks, commands: run } => {
                 let checks: Vec<_> = checks.iter().cloned().chain([lock.check()]).collect();
@@ -94,7 +133,11 @@ impl Fsck {
             }
             Action::DiscardCopy { key, zset, queue, counter, batch, first, count } => {
                 let is_it = |header: &Header| (header.batch, header.first, header.count) == (*batch, *first, *count);
-                match slices::find(conn, key, *zset, is_it).await? {
+                let copy = slices::find(conn, key, *zset, is_it).await?;
+                // What a revive brought back meanwhile is no copy. What comes back later has other bytes.
+                let hash = broker.keys().batch(*batch);
+                let revived = !all_hold(conn, &[Check::NoField(hash, b"revived_at_ms".to_vec())]).await?;
+                match copy.filter(|_| !revived) {
                     Some(message) => broker.weed(conn, key, *zset, queue, counter, &message).await,
                     None => Ok(Repaired::Gone),
                 }

@@ -1,4 +1,4 @@
-use gristmill_broker::{ClaimFlag, Enqueue};
+use gristmill_broker::{ClaimFlag, Destination, Ending, Enqueue};
 use gristmill_shared::{BatchId, Lane};
 
 use crate::fixture::*;
@@ -126,5 +126,59 @@ async fn a_message_of_which_one_task_may_run_waits() {
     for (index, hastened) in [(0, 0), (2, 0), (1, 1)] {
         b.broker.cancel(&mut b.conn, batch, Some(&[index])).await.unwrap();
         assert_eq!(b.broker.hasten(&mut b.conn, batch).await.unwrap(), hastened);
+    }
+}
+
+#[tokio::test]
+async fn who_looks_for_single_tasks_stops_when_all_were_met() {
+    let mut b = Bench::start().await;
+    let batch = schedule(&mut b, Lane::Normal, 1_000).await[0].header.batch;
+    let steps = async |b: &mut Bench| {
+        b.ask::<()>(&["CONFIG", "RESETSTAT"]).await;
+        let hastened = b.broker.hasten(&mut b.conn, batch).await.unwrap();
+        let stats: String = b.ask(&["INFO", "commandstats"]).await;
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zscan:calls=")).unwrap();
+        (hastened, line.split(',').next().unwrap().parse::<u64>().unwrap())
+    };
+    // No step copies much; the task whose message is scanned first is known by what the first step meets.
+    let scheduled = b.keys().scheduled(&queue("a"));
+    let (_, page): (String, Vec<Vec<u8>>) = b.ask(&["ZSCAN", &scheduled, "0", "COUNT", "1"]).await;
+    let first = gristmill_shared::Message::parse(&page[0]).unwrap().header.first;
+    b.broker.cancel(&mut b.conn, batch, Some(&[first])).await.unwrap();
+    for hastened in [1, 0] {
+        assert_eq!(steps(&mut b).await, (hastened, 1), "also if it is due already");
+    }
+    b.broker.cancel(&mut b.conn, batch, None).await.unwrap();
+    let (hastened, steps) = steps(&mut b).await;
+    assert_eq!(hastened, 999);
+    assert!(steps > 1_000 / 128, "{steps}");
+    b.audit().await;
+}
+
+#[tokio::test]
+async fn what_is_cancelled_is_not_scheduled_anew() {
+    for (wish, counters) in [("none", [0, 0, 1, 0, 0]), ("one", [0, 0, 1, 0, 0]), ("rest", [1, 0, 0, 0, 0])] {
+        let mut b = Bench::start().await;
+        let m = b.fill("a", Lane::Normal, &[1, 1]).await;
+        let batch = m[0].header.batch;
+        let mut c = b.join().await;
+        b.claim(&mut c, &from(&["a"]), LOTS).await;
+        b.rang("a").await;
+        match wish {
+            "one" => _ = b.broker.cancel(&mut b.conn, batch, Some(&[0])).await.unwrap(),
+            "rest" => _ = b.broker.cancel_unstarted(&mut b.conn, batch).await.unwrap(),
+            _ => {}
+        }
+        // It fails, and would be tried again in a minute.
+        let to = Destination::Scheduled { due_at_ms: b.now().await + 60_000 };
+        let ending = Ending { replacements: vec![back(&m[0], to)], ..Ending::default() };
+        b.settle(&mut c, &settlement(&m[..1], ending)).await;
+        b.settle(&mut c, &ok(&m[1..])).await;
+        assert_eq!(b.counters("a").await, counters, "{wish}");
+        b.audit().await;
+        if wish == "rest" {
+            assert!(b.rang("a").await);
+            assert_eq!(flags(&b.claim(&mut c, &from(&["a"]), LOTS).await), [ClaimFlag::Cancelled]);
+        }
     }
 }

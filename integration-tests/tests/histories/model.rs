@@ -196,7 +196,11 @@ impl Model {
             written.finished += usize::from(self.stop_over_budget(run.batch));
         }
         for replacement in &ending.replacements {
-            if let Destination::Scheduled { due_at_ms } = replacement.to {
+            let mark = self.marks.get(&replacement.message.header.batch);
+            // What is cancelled as a whole is not scheduled: it ends soon.
+            if let Destination::Scheduled { due_at_ms } = replacement.to
+                && !matches!(mark, Some(Mark::All | Mark::OverBudget(..)))
+            {
                 let queue = replacement.message.header.queue.to_string();
                 self.due.entry(queue).or_default().push(due_at_ms);
             }

@@ -3,7 +3,7 @@
 -- ARGV from a: n queues, name...; n batches, (id, channel)...; n buckets; n parked lists;
 --   n runs, (batch, bucket or 0, first, value, bytes of the blobs that it names)...; n replacements, (kind, argument, message)...;
 --   n dead, (queue, task id, record)...; dead_max; dead_age_ms.
---   kind: f front, b back, s scheduled (argument: due ms), p parked (argument: number of the list).
+--   kind: f front, b back, s scheduled (argument: due ms; b if all of its batch is cancelled), p parked (argument: number of the list).
 -- KEYS from k: eight of each queue; hash and runs of each batch; buckets; parked lists.
 
 -- Whether a key is free or ours. What a foreign hand put in the place of a batch's keys costs this batch its results,
@@ -161,18 +161,25 @@ local function count_outcomes(e)
   end
 end
 
-local function place_replacements(e, now)
+-- Nothing of such a batch starts any more: who claims it finds it flagged.
+local function is_cancelled_whole(b, keys)
+  return string.find(redis.call('HGET', keys.cancelled, b.id) or '', '^[*-]') ~= nil
+end
+
+local function place_replacements(e, keys, now)
   local front = {}
   for _, r in ipairs(e.replacements) do
-    local q = r.queue
-    if r.kind == 'f' then
+    local q, kind = r.queue, r.kind
+    -- It would only end as cancelled when it is due. Let it end soon: hasten may have been here before.
+    if kind == 's' and is_cancelled_whole(r.batch, keys) then kind = 'b' end
+    if kind == 'f' then
       front[#front + 1] = r.message
-    elseif r.kind == 'b' then
+    elseif kind == 'b' then
       local _, lane = header(r.message)
       redis.call('RPUSH', q.lanes[lane], r.message)
       count_tasks(q, 'ready_tasks', r.count)
       q.pushed = true
-    elseif r.kind == 's' then
+    elseif kind == 's' then
       redis.call('ZADD', q.scheduled, int(r.argument), r.message)
       count_tasks(q, 'scheduled_tasks', r.count)
     else
@@ -220,7 +227,6 @@ local function apply_ending(e, from, keys, now)
   for _, q in ipairs(e.queues) do count_tasks(q, from, -(q.leaving or 0)) end
   record_runs(e)
   count_outcomes(e)
-  place_replacements(e, now)
   for _, d in ipairs(e.dead) do bury(d.queue, d.id, d.record, now) end
   for _, q in ipairs(e.queues) do
     if #e.dead > 0 then trim_dead(q, now, e.dead_max, e.dead_age_ms) end
@@ -229,6 +235,8 @@ local function apply_ending(e, from, keys, now)
     if b.state == 'sealed' and b.hint and finish(b.hash, keys.batches, b.id, b.channel, now) then b.state = 'finished' end
   end
   count_stored(e, keys, now)
+  -- After the budget: this very call may have cancelled the batch.
+  place_replacements(e, keys, now)
   ring_pushed(e.queues, keys.paused)
 end
 

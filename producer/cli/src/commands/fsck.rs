@@ -48,7 +48,7 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
         ));
     };
     let mut cases = Vec::new();
-    let done = repair(&mut fsck, conn, &lock, report, &mut cases).await;
+    let done = repair(&mut fsck, conn, &lock, &report, &mut cases).await;
     lock.give_back(conn).await.map_err(refused)?;
     let left = done?;
     print(&cases, args.json)?;
@@ -58,15 +58,21 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
     if left.findings.is_empty() { Ok(()) } else { Err(Exit::silent(Exit::TASK)) }
 }
 
-/// Repairs in rounds. Counters come last: other repairs change what they count.
+/// Repairs in rounds what is still wrong now that the lock is ours. Counters come last: other repairs change what they
+/// count.
 async fn repair(
     fsck: &mut Fsck,
     conn: &mut MultiplexedConnection,
     lock: &RepairLock,
-    first: Report,
+    first: &Report,
     cases: &mut Vec<Case>,
 ) -> Result<Report, Exit> {
-    let mut report = first;
+    let mut report = fsck.check_again(conn, lock, first).await.map_err(refused)?;
+    for finding in first.findings.iter().filter(|finding| finding.can_be_repaired()) {
+        if !report.findings.iter().any(|still| still.is_same(finding)) {
+            note(cases, finding, Repaired::Gone);
+        }
+    }
     for _ in 0..ROUNDS {
         let is_counter = |finding: &Finding| finding.flaw == Flaw::QueueCounter;
         let only_counters = report.findings.iter().all(|finding| is_counter(finding) || !finding.can_be_repaired());
@@ -78,6 +84,9 @@ async fn repair(
             let repaired = fsck.repair(conn, lock, finding).await.map_err(refused)?;
             changed |= matches!(repaired, Repaired::Done | Repaired::Gone);
             note(cases, finding, repaired);
+            if repaired == Repaired::LockLost {
+                return fsck.check(conn).await.map_err(refused);
+            }
         }
         report = fsck.check(conn).await.map_err(refused)?;
         if report.findings.is_empty() || !changed {
@@ -140,6 +149,7 @@ fn word(repaired: Repaired) -> &'static str {
         Repaired::Busy => "no: it moves too much, or is too large",
         Repaired::Impossible => "no",
     }
+        Repaired::LockLost => "no: this repair took too long, and its lock is gone",
 }
 
 fn tell(report: &Report, repairable: usize) {
@@ -151,4 +161,37 @@ fn tell(report: &Report, repairable: usize) {
         wrong => say!("{seen}: {wrong} wrong; `gristmill fsck --repair` repairs {repairable}"),
     }
     report.notes.iter().for_each(|note| say!("note: {note}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_broker::Broker;
+    use gristmill_embedded::EmbeddedRedis;
+    use gristmill_shared::{Namespace, QueueName};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_another_repair_did_before_we_had_the_lock_is_not_done_again() {
+        let server = EmbeddedRedis::start().unwrap();
+        let client = redis::Client::open(server.url()).unwrap();
+        let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+        let broker = Broker::new(&Namespace::new("gm").unwrap());
+        let counter = broker.keys().queue(&QueueName::new("a").unwrap());
+        let _: () = redis::cmd("SADD").arg(broker.keys().queues()).arg("a").query_async(&mut conn).await.unwrap();
+        let _: () = redis::cmd("HSET").arg(&counter).arg("ready_tasks").arg(5).query_async(&mut conn).await.unwrap();
+        let mut fsck = Fsck::new(&broker);
+        let seen = fsck.check(&mut conn).await.unwrap();
+        assert_eq!(seen.findings.len(), 1);
+        for expected in [Repaired::Done, Repaired::Gone] {
+            let lock = RepairLock::take(&broker, &mut conn).await.unwrap().unwrap();
+            let mut cases = Vec::new();
+            let left = repair(&mut fsck, &mut conn, &lock, &seen, &mut cases).await.unwrap();
+            lock.give_back(&mut conn).await.unwrap();
+            assert_eq!(left.findings, []);
+            assert_eq!(cases.iter().map(|case| case.repaired).collect::<Vec<_>>(), [Some(expected)]);
+            let found: i64 = redis::cmd("HGET").arg(&counter).arg("ready_tasks").query_async(&mut conn).await.unwrap();
+            assert_eq!(found, 0);
+        }
+    }
 }
