@@ -31,6 +31,14 @@ pub enum EmbeddedError {
         /// The directory.
         path: PathBuf,
     },
+    /// A directory that was named cannot be used.
+    #[error("cannot {what}: {source}")]
+    Directory {
+        /// What was tried, and with which directory.
+        what: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// The operating system refused something.
     #[error("cannot {what}: {source}")]
     Io {
@@ -59,6 +67,19 @@ pub enum EmbeddedError {
 }
 
 impl EmbeddedError {
+    /// Keeps the operating system's own words: what makes directories adds the path, which stands in `what`.
+    pub(crate) fn directory(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        |source| {
+            let said = source.to_string();
+            let source = match said.split_once(" at path ") {
+                Some((said, _)) => io::Error::new(source.kind(), said),
+                None => source,
+            };
+            Self::Directory { what, source }
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         |source| Self::Io { what, source }

@@ -37,8 +37,9 @@ impl Home {
     pub(crate) fn create() -> Result<Self, EmbeddedError> {
         let above = short_temporary_directory();
         sweep(&above);
-        let failed =
-            || EmbeddedError::io(format!("make a private directory in {} (TMPDIR names another)", above.display()));
+        let failed = || {
+            EmbeddedError::directory(format!("make a private directory in {} (TMPDIR names another)", above.display()))
+        };
         for _ in 0..ATTEMPTS {
             let dir = tempfile::Builder::new()
                 .prefix(PREFIX)
@@ -104,13 +105,13 @@ fn short_temporary_directory() -> PathBuf {
 /// Creates a directory for data if need be, and sees that only one server uses it.
 pub(crate) fn own(dir: &Path) -> Result<(PathBuf, File), EmbeddedError> {
     let what = || format!("use the directory {}", dir.display());
-    fs::create_dir_all(dir).map_err(EmbeddedError::io(what()))?;
-    let dir = dir.canonicalize().map_err(EmbeddedError::io(what()))?;
-    let lock = File::create(dir.join("gristmill.lock")).map_err(EmbeddedError::io(what()))?;
+    fs::create_dir_all(dir).map_err(EmbeddedError::directory(what()))?;
+    let dir = dir.canonicalize().map_err(EmbeddedError::directory(what()))?;
+    let lock = File::create(dir.join("gristmill.lock")).map_err(EmbeddedError::directory(what()))?;
     match lock.try_lock() {
         Ok(()) => Ok((dir, lock)),
         Err(TryLockError::WouldBlock) => Err(EmbeddedError::DirectoryInUse { path: dir }),
-        Err(TryLockError::Error(error)) => Err(EmbeddedError::io(what())(error)),
+        Err(TryLockError::Error(error)) => Err(EmbeddedError::directory(what())(error)),
     }
 }
 

@@ -247,6 +247,6 @@ fn what_it_cannot_work_with_is_said_in_one_line() {
     // A program that is no worker.
     let demo = Demo::start(&mut command(&["--worker", binaries::find("gristmill").to_str().unwrap()]));
     let output = demo.end();
-    assert_ne!(output.code, 0, "{}", output.stdout);
-    assert_says(&output.stderr, &["the worker has ended with exit code 2"]);
+    assert_eq!(output.code, 2, "{}", output.stdout);
+    assert_says(&output.stderr, &["--worker=", "/gristmill has ended with exit code 2 before it was ready: run `"]);
 }

@@ -143,7 +143,7 @@ fn ctrl_c_on_the_terminal_lets_the_running_task_finish_and_what_is_kept_is_there
     let data = dir.path().join("data");
     let persist = ["--consumers", "1", "--persist", data.to_str().unwrap()];
     let dev = Dev::start(&persist);
-    assert_says(&dev.said, &["kept in", data.to_str().unwrap()]);
+    assert_says(&dev.said, &["kept in", data.to_str().unwrap(), "up to about two seconds"]);
     let task = dev.cli().run(&["submit", "sleep", "0.5"]).ok();
     let waits = dev.cli().run(&["submit", "square", "7"]).ok();
     wait_until_it_runs(&dev);
@@ -175,6 +175,7 @@ fn wait_until_it_runs(dev: &Dev) {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let dev = Dev::start(&["--consumers", "1"]);
+    dev.log.wait_for("", |line| line.text("text").ends_with(" is ready with 1 consumer"));
     dev.cli().run(&["submit", "sleep", "600"]).ok();
     wait_until_it_runs(&dev);
     dev.signal(Signal::SIGINT);
@@ -205,7 +206,8 @@ fn a_worker_that_dies_is_told() {
     let dev = Dev::start(&["--consumers", "1"]);
     dev.child_named("gristmill-worke").signal(Signal::SIGKILL);
     let (code, log) = dev.end();
-    assert_eq!((code, last_words(&log).as_str()), (70, "gristmill: the worker has been killed by SIGKILL"));
+    assert_eq!(code, 1, "not a bug of dev");
+    assert_says(&last_words(&log), &["gristmill: the worker /", "/gristmill-worker has been killed by SIGKILL; "]);
 }
 
 #[test]
@@ -215,6 +217,15 @@ fn a_redis_that_dies_is_told() {
     let (code, log) = dev.end();
     assert_eq!(code, 3);
     assert_says(&last_words(&log), &["the private Redis has ended"]);
+}
+
+#[test]
+fn auto_is_a_consumer_per_core() {
+    let dev = Dev::start(&["--consumers", "auto"]);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(rows(&dev.cli().run(&["workers", "--json"]))[0]["consumers"], cores);
+    dev.signal(Signal::SIGINT);
+    assert_eq!(dev.end().0, 130);
 }
 
 /// What a dev says that does not start; one line.
@@ -232,17 +243,25 @@ fn refused(mut command: Command, code: i32) -> String {
 #[test]
 fn what_is_wrong_is_said_in_one_line() {
     assert_says(&refused(command(&["--worker", "/no/such"]), 2), &["--worker=/no/such is not an executable file"]);
-    assert_says(&refused(command(&["--worker", "/bin/false"]), 70), &["the worker has ended with exit code 1"]);
-    assert_says(&refused(command(&["--consumers", "0"]), 2), &["use a number from 1 to 1024"]);
+    let no_worker = "=/bin/false has ended with exit code 1 before it was ready: run `/bin/false --help`";
+    assert_says(&refused(command(&["--worker", "/bin/false"]), 2), &["--worker", no_worker]);
+    assert_says(&refused(command(&["--consumers", "0"]), 2), &["use auto or a number from 1 to 1024"]);
     assert_says(&refused(command(&["--queues", "A B"]), 2), &["A B"]);
     assert_says(&refused(command(&["--redis", "redis://x"]), 2), &["dev starts a Redis of its own"]);
-    assert_says(&refused(command(&["--persist", "/proc/x"]), 3), &["cannot use the directory /proc/x"]);
+    for dir in ["/proc/x", "/etc/passwd", "/etc/passwd/x"] {
+        let line = refused(command(&["--persist", dir]), 2);
+        assert_says(&line, &[&format!("cannot use the directory {dir}: "), "os error"]);
+    }
     let with = |name: &str, value: &Path| {
         let mut command = command(&[]);
         command.env(name, value);
         command
     };
     assert_says(&refused(with("GRISTMILL_WORKER", Path::new("/no/such")), 2), &["GRISTMILL_WORKER=/no/such is not"]);
+    let line = refused(with("GRISTMILL_WORKER", Path::new("/bin/false")), 2);
+    assert_says(&line, &["GRISTMILL_WORKER", no_worker]);
+    let line = refused(with("TMPDIR", Path::new("/no/such")), 2);
+    assert_eq!(line.matches("/no/such").count(), 1, "{line}");
     let empty = tempfile::tempdir().unwrap();
     let line = refused(with("PATH", empty.path()), 3);
     assert_says(&line, &["no redis-server or valkey-server on PATH", "apt-get install redis-server"]);
@@ -265,5 +284,7 @@ fn the_worker_is_found_beside_dev_or_on_path() {
     let mut found = Command::new(&alone);
     found.arg("dev").env_remove("GRISTMILL_WORKER");
     found.env("PATH", format!("{}:{path}", worker.parent().unwrap().display()));
-    assert_says(&refused(found, 70), &["the worker has ended with exit code 1"]);
+    let path = worker.display();
+    let says = format!("the worker {path} has ended with exit code 1 before it was ready: run `{path}` by hand");
+    assert_says(&refused(found, 1), &[&says]);
 }

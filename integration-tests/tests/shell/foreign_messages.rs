@@ -38,7 +38,7 @@ fn the_queue_goes_on_after_what_nobody_can_read() {
     let worker = WorkerOptions::new().start(&redis);
     assert_eq!(quiet(cli.run(&["results", batch_of(&last), "--wait"])), "49\n");
     let line = error(&cli.run(&["results", batch_of(&cut), "--wait"]), 1);
-    assert_says(&line, &["1 of 1 tasks"]);
+    assert_says(&line, &["1 of 1 task "]);
     let line = cli.run(&["status", &cut, "--json"]).ok();
     assert_says(&line, &["cannot be read"]);
     assert_eq!(redis.command::<u64>("LLEN {gm}:parked:default:v+9"), 1);

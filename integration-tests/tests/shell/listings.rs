@@ -153,7 +153,7 @@ fn a_worker_and_its_running_task_are_shown() {
         let worker = rows(&rig.cli.run(&["workers", "--json"])).pop()?;
         (worker["running_tasks"] == 1).then_some(worker)
     });
-    assert_eq!((&worker["consumers"], &worker["queues"]), (&2.into(), &"default".into()));
+    assert_eq!((&worker["consumers"], &worker["queues"]), (&2.into(), &vec!["default"].into()));
     assert_eq!(worker["pid"].as_i64(), Some(i64::from(rig.worker.supervisor.pid)));
     assert!(worker["started_at"].is_string());
     assert_units(&worker);

@@ -167,6 +167,8 @@ fn a_submission_waits_for_room_if_it_is_told_to() {
     assert_says(&line, &["\"default\" is full", "1 messages wait", "1 are allowed", "--when-full wait", "queue limit"]);
     let brief = ["submit", "square", "8", "--when-full", "wait", "--wait", "--timeout", "300ms"];
     assert_eq!(cli.run(&brief).code, 6, "there was no room in time, and nothing is submitted");
+    let for_room_alone = ["submit", "square", "8", "--when-full", "wait", "--timeout", "300ms"];
+    assert_eq!(cli.run(&for_room_alone).code, 6, "it is not waited for the result");
     let args = ["submit", "square", "8", "--when-full", "wait", "--wait"];
     let waiting = command(&redis, &args).spawn().unwrap();
     let output = cli.run_with(&["map", "square", "--when-full", "fail"], "1\n2\n");
@@ -177,4 +179,6 @@ fn a_submission_waits_for_room_if_it_is_told_to() {
     let said = said.lines().filter(|line| !line.contains("no worker has offered")).collect::<Vec<_>>();
     assert!(said.len() == 1 && said[0].contains("waiting for room"), "{said:?}");
     drop(worker);
+    let endless = ["submit", "square", "8", "--when-full", "fail", "--timeout", "300ms"];
+    assert_says(&error(&cli.run(&endless), 2), &["--timeout", "--wait", "--when-full wait"]);
 }

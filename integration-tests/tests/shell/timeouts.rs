@@ -16,7 +16,7 @@ fn a_task_goes_on_after_the_timeout() {
     assert_says(&line, &[batch_of(task), "goes on"]);
     // Without waiting: nothing is there yet, which is no error.
     let output = rig.cli.run(&["results", batch_of(task)]);
-    assert_says(&output.stderr, &["1 of 1 tasks have not ended yet"]);
+    assert_says(&output.stderr, &["1 of 1 task has not ended yet"]);
     assert_eq!(output.ok(), "");
     assert_eq!(quiet(rig.cli.run(&["results", batch_of(task), "--wait"])), "null\n");
 }

@@ -30,10 +30,36 @@ fn what_cannot_be_meant_is_refused() {
         assert_eq!(output.stdout, "", "{args:?}");
         assert_says(&error(&output, 2), &[says]);
     }
+    nothing_is_no_duration(&cli);
     assert_says(&error(&cli.run(&["--namespace", "GM", "queues"]), 2), &["\"GM\"", "namespace"]);
     assert_says(&error(&Cli::at("127.0.0.1:6379").run(&["queues"]), 2), &["127.0.0.1:6379", "no scheme"]);
     let cli = cli.variable("GRISTMILL_LOG_FORMAT", "xml");
     assert_says(&error(&cli.run(&["queues"]), 2), &["xml", "text or json"]);
+}
+
+fn nothing_is_no_duration(cli: &Cli) {
+    let options = ["--time-limit", "--soft-time-limit", "--expires"];
+    for option in options {
+        for zero in ["0s", "0", "0.1ms"] {
+            for args in [["submit", "square", "1", option, zero], ["map", "square", "--force", option, zero]] {
+                assert_says(&error(&cli.run(&args), 2), &[option, zero, "too short: use 1ms or more"]);
+            }
+        }
+    }
+    let line = error(&cli.run(&["queues", "--watch", "--interval", "0s"]), 2);
+    assert_says(&line, &["--interval", "0s", "too short"]);
+}
+
+#[test]
+fn what_starts_its_own_redis_offers_no_other() {
+    let cli = Cli::at("redis://127.0.0.1:1");
+    for (command, offers) in [("dev", false), ("demo", false), ("queues", true)] {
+        for help in ["--help", "-h"] {
+            let text = cli.run(&[command, help]).ok();
+            assert_eq!((text.contains("--redis"), text.contains("127.0.0.1:6379")), (offers, offers), "{text}");
+            assert!(text.contains("--namespace"), "{text}");
+        }
+    }
 }
 
 #[test]

@@ -12,11 +12,11 @@ pub use dead::{Dead, DeadAct, DeadCommand, DeadList, DeadShow, Letter, Target};
 pub use demo::Demo;
 pub use looking::{Kernels, Workers};
 pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
-pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm};
+pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm, When};
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, Args, Parser, Subcommand};
 use gristmill::shared::QueueName;
 
 use crate::id::Id;
@@ -101,15 +101,17 @@ pub struct Cancel {
 
 #[derive(Debug, Args)]
 #[command(
+    arg = no_redis(),
     after_help = "Examples:\n  gristmill dev\n  gristmill dev --persist ./data --consumers 4 --queues urgent,default\n  gristmill dev --worker target/debug/my-worker"
 )]
 pub struct Dev {
     /// Keep the data in this directory; without it all data goes when dev ends
     #[arg(long, value_name = "DIR")]
     pub persist: Option<PathBuf>,
-    /// Number of consumer processes [default: one per core]
-    #[arg(long, short = 'c', visible_alias = "processes", value_name = "N", value_parser = consumers)]
-    pub consumers: Option<usize>,
+    /// Number of consumer processes; auto: one per core
+    #[arg(long, short = 'c', visible_alias = "processes", value_name = "N|auto", value_parser = consumers,
+        default_value = "auto")]
+    pub consumers: Consumers,
     /// Queues to serve, separated by commas; left before right
     #[arg(long, value_name = "A,B", value_delimiter = ',', default_value = gristmill::shared::defaults::QUEUE)]
     pub queues: Vec<QueueName>,
@@ -118,8 +120,20 @@ pub struct Dev {
     pub worker: Option<PathBuf>,
 }
 
+/// So many, or one per core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Consumers(pub Option<usize>);
+
 /// As the worker has it.
-fn consumers(text: &str) -> Result<usize, String> {
+fn consumers(text: &str) -> Result<Consumers, String> {
+    if text == "auto" {
+        return Ok(Consumers(None));
+    }
     let number = text.parse().ok().filter(|number| (1..=1_024).contains(number));
-    number.ok_or_else(|| "use a number from 1 to 1024".to_owned())
+    number.map(|number| Consumers(Some(number))).ok_or_else(|| "use auto or a number from 1 to 1024".to_owned())
+}
+
+/// Takes the place of the global one where it is refused: its help would promise what is not so.
+fn no_redis() -> Arg {
+    Arg::new("redis").long("redis").value_name("URL").hide(true)
 }

@@ -7,6 +7,7 @@ mod certificate;
 mod commands;
 mod confirm;
 mod consumer_line;
+mod counted;
 mod exit;
 mod id;
 mod input;

@@ -14,6 +14,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     read.ok_or_else(|| format!("{text:?} is no duration: use for instance 500ms, 30s, 5m, 2h or 1m30s"))
 }
 
+/// Reads a duration that must not be nothing; milliseconds are the shortest that tasks know.
+pub fn parse_some_time(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text)?;
+    if duration < Duration::from_millis(1) {
+        return Err("too short: use 1ms or more, or leave the option away".to_owned());
+    }
+    Ok(duration)
+}
+
 /// A duration in a word or two: `850ms`, `12.3s`, `4m 5s`, `3h 10m`, `12d 4h`.
 pub fn short(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -49,6 +58,15 @@ mod tests {
             assert_eq!(short(Duration::from_millis(ms)), text);
         }
         assert_eq!(short(Duration::from_secs(12 * 86_400 + 4 * 3_600)), "12d 4h");
+    }
+
+    #[test]
+    fn some_time_is_not_nothing() {
+        assert_eq!(parse_some_time("1ms"), Ok(Duration::from_millis(1)));
+        for text in ["0", "0s", "0ms", "0.5ms", "0h0m"] {
+            assert!(parse_some_time(text).unwrap_err().contains("too short"), "{text}");
+        }
+        assert!(parse_some_time("soon").unwrap_err().contains("no duration"));
     }
 
     #[test]

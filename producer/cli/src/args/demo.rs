@@ -6,6 +6,7 @@ use clap::Args;
 
 #[derive(Debug, Args)]
 #[command(
+    arg = super::no_redis(),
     after_help = "Examples:\n  gristmill demo\n  gristmill demo --quick\n  gristmill demo --worker target/debug/gristmill-worker"
 )]
 pub struct Demo {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, value_parser};
 use gristmill::shared::QueueName;
 
 use super::submitting::Priority;
-use crate::times::parse_duration;
+use crate::times::parse_some_time;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -21,7 +21,7 @@ pub struct Queues {
     #[arg(long)]
     pub watch: bool,
     /// Time between two looks
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "watch")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_time, default_value = "1s", requires = "watch")]
     pub interval: Duration,
 }
 
@@ -90,6 +90,10 @@ pub struct Depth(pub Option<u64>);
 fn parse_limit(text: &str) -> Result<Depth, String> {
     if text == "none" {
         return Ok(Depth(None));
+    }
+    if text.parse() == Ok(0u64) {
+        let instead = "`gristmill queue pause` starts nothing more, and `none` lifts the limit";
+        return Err(format!("a queue that may hold nothing refuses every task: {instead}"));
     }
     let limit = text.parse().ok().filter(|limit| *limit <= gristmill::shared::defaults::INTEGER_MAX);
     limit.map(|limit| Depth(Some(limit))).ok_or_else(|| "use a number of messages, or none".to_owned())

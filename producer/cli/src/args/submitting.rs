@@ -8,7 +8,7 @@ use gristmill::shared::defaults::MESSAGE_TASKS_MAX;
 use gristmill::shared::{BatchId, KernelName, QueueName, size};
 use gristmill::{Lane, WhenFull};
 
-use crate::times::{parse_duration, parse_time};
+use crate::times::{parse_duration, parse_some_time, parse_time};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -27,8 +27,9 @@ pub struct Submit {
     /// Wait for the result and print it
     #[arg(long)]
     pub wait: bool,
-    /// Stop waiting for the result after this time (exit code 4; the work continues), and for room (exit code 6)
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "wait")]
+    /// With --wait: stop waiting for the result after this time (exit code 4; the work continues); with
+    /// --when-full wait: for room (exit code 6)
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// What to do while the queue is full or Redis near its memory limit [default: fail, exit code 6]
     #[arg(long, value_enum, value_name = "fail|wait")]
@@ -103,7 +104,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub at: Option<SystemTime>,
     /// A task that has not started so long after it was due ends as `expired` [default: 7d]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_time)]
     pub expires: Option<Duration>,
     /// Attempts after the first that fails [default: as the kernel declares, else 0]
     #[arg(long, value_name = "N")]
@@ -116,10 +117,10 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub backoff_max: Option<Duration>,
     /// End a task that runs longer [default: as the kernel declares, else none]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_time)]
     pub time_limit: Option<Duration>,
     /// Ask a task that runs longer to end by itself [default: as the kernel declares, else none]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_some_time)]
     pub soft_time_limit: Option<Duration>,
     /// End a task that holds more memory, for instance 512MiB; a worker that has less refuses it [default: as the
     /// kernel declares, else none]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use gristmill::shared::{KernelName, QueueName, defaults};
 
 use crate::args::{Dev, Global};
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::private::{Log, Private, Worker, WorkerOptions, find_worker};
 use crate::say;
@@ -24,7 +25,7 @@ pub async fn run(global: &Global, args: Dev, signals: &mut Signals) -> Result<()
         code = signals.next() => return Err(Exit::silent(code)),
     };
     let queues = args.queues.iter().map(QueueName::as_str).collect::<Vec<_>>().join(",");
-    let options = WorkerOptions { consumers: args.consumers, queues: Some(queues), grace: GRACE, log: Log::Stderr };
+    let options = WorkerOptions { consumers: args.consumers.0, queues: Some(queues), grace: GRACE, log: Log::Stderr };
     let mut worker = private.worker(&program, &options)?;
     let ended = tokio::select! {
         ended = work(global, &args, &mut private, &mut worker, options.consumer_count()) => ended,
@@ -63,7 +64,7 @@ async fn work(
     let client = private.connect().await?;
     private.wait_ready(&client, worker, consumers).await?;
     let kernels: Vec<_> = client.kernels().await?.into_iter().map(|kernel| kernel.name).collect();
-    say!("gristmill: worker {} is ready with {consumers} consumers", worker.pid());
+    say!("gristmill: worker {} is ready with {}", worker.pid(), counted(consumers, "consumer"));
     print(&how_to(global, args, private, &kernels))?;
     loop {
         tokio::time::sleep(LOOK).await;
@@ -92,7 +93,7 @@ fn how_to(global: &Global, args: &Dev, private: &Private, kernels: &[KernelName]
     let names: Vec<_> = kernels.iter().map(KernelName::as_str).collect();
     lines.push(format!("Kernels: {}", names.join(", ")));
     lines.push(match &args.persist {
-        Some(dir) => format!("Data: kept in {}; at most the last second is lost if this machine dies", dir.display()),
+        Some(dir) => format!("Data: kept in {}; up to about two seconds are lost if this machine dies", dir.display()),
         None => "Data: in memory only, gone when this ends (--persist DIR keeps it)".to_owned(),
     });
     lines.push("Ctrl-C ends the worker, then Redis.".to_owned());

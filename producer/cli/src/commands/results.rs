@@ -10,6 +10,7 @@ use gristmill::{Client, Results as Collected};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use crate::args::{Global, Results};
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::record::{Answer, write_bare, write_record};
@@ -41,7 +42,7 @@ pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
             return Err(error.into());
         }
         let (failed, printed) = (printer.failed, printer.printed);
-        return Err(Exit::new(Exit::TASK, format!("{failed} of {printed} tasks did not succeed")));
+        return Err(Exit::new(Exit::TASK, format!("{failed} of {} did not succeed", counted(printed, "task"))));
     }
     Ok(())
 }
@@ -76,9 +77,9 @@ async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), 
         && record.tasks > printed
     {
         say!(
-            "gristmill: {} of {} tasks have not ended yet; --wait waits for them",
+            "gristmill: {} of {} not ended yet; --wait waits for them",
             record.tasks - printed,
-            record.tasks
+            counted(record.tasks, "task") + if record.tasks == 1 { " has" } else { " have" },
         );
     }
     Ok(())

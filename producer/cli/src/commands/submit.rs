@@ -7,7 +7,7 @@ use gristmill::shared::defaults::BLOB_BYTES_MAX;
 use gristmill::{Client, ClientError, Handle, SubmitOptions, TaskError, TaskId};
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::args::{Global, Submit, SubmitArgs};
+use crate::args::{Global, Submit, SubmitArgs, When};
 use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
 use crate::progress::Progress;
@@ -22,6 +22,9 @@ const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
+    if args.timeout.is_some() && !args.wait && args.when_full != Some(When::Wait) {
+        return Err(Exit::usage("--timeout has nothing to end: use it with --wait, or with --when-full wait"));
+    }
     let options = SubmitOptions {
         when_full: args.when_full.map(Into::into),
         room_timeout: args.timeout,

@@ -18,11 +18,11 @@ const NONE: &str = "no worker is running";
 pub async fn run(global: &Global, args: Workers) -> Result<(), Exit> {
     let client = session::connect(global).await?;
     let workers = client.workers().await?;
-    let table = if args.consumers { consumers(&workers, args.json) } else { overview(&workers) };
+    let table = if args.consumers { consumers(&workers, args.json) } else { overview(&workers, args.json) };
     table.print(args.json, NONE)
 }
 
-fn overview(workers: &[WorkerRecord]) -> Table {
+fn overview(workers: &[WorkerRecord], json: bool) -> Table {
     let mut table = Table::new(&[
         ("WORKER", "worker"),
         ("HOST", "host"),
@@ -35,7 +35,11 @@ fn overview(workers: &[WorkerRecord]) -> Table {
         ("STARTED", "started_at"),
     ]);
     for worker in workers {
-        table.row(row(worker));
+        let mut row = row(worker);
+        if !json {
+            row.insert("queues".into(), worker.fields.get("queues").cloned().into());
+        }
+        table.row(row);
     }
     table
 }
@@ -46,6 +50,8 @@ fn row(worker: &WorkerRecord) -> Map<String, Value> {
     for (name, value) in worker.fields.iter().filter(|(name, _)| !name.starts_with(FIELD)) {
         row.insert(name.clone(), number_or_text(value));
     }
+    let queues = worker.fields.get("queues").map(|names| names.split(',').collect::<Vec<_>>());
+    row.insert("queues".into(), queues.into());
     let lines = ConsumerLine::all(worker);
     row.insert("running_tasks".into(), lines.iter().filter(|line| line.is_running()).count().into());
     row.insert("consumer_states".into(), lines.iter().map(|line| Value::Object(state(line))).collect());
@@ -108,6 +114,7 @@ mod tests {
         let fields = [
             ("consumers", "2"),
             ("host", "mill"),
+            ("queues", "urgent,7"),
             ("consumer.1", "b idle pid=8"),
             ("consumer.0", "a running pid=7 rss_bytes=2097152 task=x kernel=k run_ms=1500 progress=12"),
         ];
@@ -122,7 +129,13 @@ mod tests {
         let states = &row["consumer_states"];
         assert_eq!((&states[0]["consumer"], &states[1]["consumer"]), (&"a".into(), &"b".into()));
         assert_eq!((&states[0]["pid"], &states[0]["progress"]), (&7.into(), &"12".into()));
+        assert_eq!(row["queues"], Value::from(vec!["urgent", "7"]));
         assert!(!row.contains_key("consumer.0"), "{row:?}");
+    }
+
+    #[test]
+    fn queues_are_words_for_people() {
+        assert_eq!(overview(&[worker()], false).rows()[0]["queues"], "urgent,7");
     }
 
     #[test]

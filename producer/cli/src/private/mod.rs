@@ -12,7 +12,7 @@ use std::time::Duration;
 use gristmill::Client;
 use gristmill_embedded::{AppendOnly, EmbeddedError, EmbeddedOptions, EmbeddedRedis};
 
-pub use self::find::find_worker;
+pub use self::find::{Program, find_worker};
 pub use self::worker::{Log, Worker, WorkerOptions};
 use crate::exit::Exit;
 
@@ -53,7 +53,7 @@ impl Private {
     }
 
     /// Starts a worker on this Redis. To be called from the main thread (see [`Worker`]).
-    pub fn worker(&self, program: &Path, options: &WorkerOptions) -> Result<Worker, Exit> {
+    pub fn worker(&self, program: &Program, options: &WorkerOptions) -> Result<Worker, Exit> {
         Worker::start(program, &self.url(), &self.namespace, options)
     }
 
@@ -71,6 +71,7 @@ impl Private {
             self.check()?;
             worker.check()?;
             if client.live_consumers().await? >= consumers && !client.kernels().await?.is_empty() {
+                worker.is_ready();
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -80,6 +81,8 @@ impl Private {
 
 impl From<EmbeddedError> for Exit {
     fn from(error: EmbeddedError) -> Self {
-        Self::new(Self::REDIS, error.to_string())
+        // A directory is named by whoever starts us; all else is about a Redis that is not there.
+        let code = if matches!(error, EmbeddedError::Directory { .. }) { Self::USAGE } else { Self::REDIS };
+        Self::new(code, error.to_string())
     }
 }

@@ -9,6 +9,7 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use tokio::time::Instant;
 
+use super::find::Program;
 use crate::exit::Exit;
 
 /// Between two looks at whether it has ended.
@@ -53,11 +54,13 @@ impl WorkerOptions {
 #[derive(Debug)]
 pub struct Worker {
     child: Child,
+    program: Program,
+    ready: bool,
 }
 
 impl Worker {
-    pub(super) fn start(program: &Path, url: &str, namespace: &str, options: &WorkerOptions) -> Result<Self, Exit> {
-        let mut command = tied(program);
+    pub(super) fn start(program: &Program, url: &str, namespace: &str, options: &WorkerOptions) -> Result<Self, Exit> {
+        let mut command = tied(&program.path);
         command.args(["--redis", url, "--namespace", namespace]);
         command.args(["--grace", &format!("{}ms", options.grace.as_millis())]);
         if let Some(consumers) = options.consumers {
@@ -70,8 +73,8 @@ impl Worker {
             command.env("GRISTMILL_LOG", "error");
         }
         let child = command.stdin(Stdio::null()).process_group(0).spawn();
-        let cannot = |error| Exit::usage(format!("cannot run the worker {}: {error}", program.display()));
-        Ok(Self { child: child.map_err(cannot)? })
+        let cannot = |error| Exit::usage(format!("cannot run the worker {}: {error}", program.path.display()));
+        Ok(Self { child: child.map_err(cannot)?, program: program.clone(), ready: false })
     }
 
     /// The supervisor's process.
@@ -83,8 +86,31 @@ impl Worker {
     pub fn check(&mut self) -> Result<(), Exit> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(Exit::new(Exit::BUG, format!("the worker has {}", describe(status)))),
+            Ok(Some(status)) => Err(self.why(status)),
             Err(error) => Err(Exit::new(Exit::BUG, format!("cannot wait for the worker: {error}"))),
+        }
+    }
+
+    /// It was seen at work.
+    pub(super) fn is_ready(&mut self) {
+        self.ready = true;
+    }
+
+    /// It has ended, and nobody here has ended it.
+    fn why(&self, status: ExitStatus) -> Exit {
+        let (path, how) = (self.program.path.display(), describe(status));
+        match self.program.by {
+            _ if self.ready => Exit::new(
+                Exit::TASK,
+                format!("the worker {path} has {how}; what it said last stands above, if it could say anything"),
+            ),
+            Some(by) => Exit::usage(format!(
+                "{by}={path} has {how} before it was ready: run `{path} --help` to see whether it is a Gristmill worker"
+            )),
+            None => Exit::new(
+                Exit::TASK,
+                format!("the worker {path} has {how} before it was ready: run `{path}` by hand to see why"),
+            ),
         }
     }
 

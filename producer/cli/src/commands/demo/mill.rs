@@ -1,6 +1,6 @@
 //! What the steps of the demo work with: the private Redis, the worker, and ways to look at both.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gristmill::shared::connection::{Timeouts, connect};
@@ -11,7 +11,7 @@ use redis::aio::MultiplexedConnection;
 use super::scale::Scale;
 use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
-use crate::private::{Log, Private, Worker, WorkerOptions};
+use crate::private::{Log, Private, Program, Worker, WorkerOptions};
 
 /// Between two looks at what the worker has published.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ pub struct Mill {
     pub consumers: usize,
     /// A connection to look with.
     redis: MultiplexedConnection,
-    program: PathBuf,
+    program: Program,
     // Ends before its Redis does.
     worker: Worker,
     private: Private,
@@ -43,7 +43,7 @@ pub struct Consumer {
 
 impl Mill {
     /// Starts Redis and the worker, and waits until all consumers work.
-    pub async fn start(program: PathBuf, namespace: &str, quick: bool) -> Result<Self, Exit> {
+    pub async fn start(program: Program, namespace: &str, quick: bool) -> Result<Self, Exit> {
         let mut private = Private::start(namespace, None)?;
         let consumers = std::thread::available_parallelism().map_or(1, usize::from);
         let options = options(consumers, None);

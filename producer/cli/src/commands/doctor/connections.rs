@@ -1,6 +1,7 @@
 //! Connections: how many fit, and what becomes of idle ones.
 
 use super::exam::Exam;
+use crate::counted::counted;
 use crate::exit::Exit;
 
 /// A consumer has one for its calls and one for its doorbells; an agent has one.
@@ -24,7 +25,7 @@ pub async fn check_clients(exam: &mut Exam<'_>) -> Result<(), Exit> {
     let consumers: u64 = exam.workers.iter().filter_map(field).sum();
     let needed = consumers * PER_CONSUMER + exam.workers.len() as u64 * PER_AGENT;
     let connected = exam.info_number("connected_clients").unwrap_or(0);
-    let found = format!("{limit}; {connected} connected, {consumers} consumers need {needed}");
+    let found = format!("{limit}; {connected} connected, {} {needed}", need(consumers));
     let wanted = (needed + RESERVE).max(connected + RESERVE);
     let advice =
         format!("maxclients {} or more; its open files (ulimit -n) limit it, too", wanted.next_multiple_of(1000));
@@ -57,4 +58,8 @@ pub async fn check_idle(exam: &mut Exam<'_>) -> Result<(), Exit> {
         Some(seconds) => exam.ok("tcp-keepalive", format!("{seconds} s")),
     }
     Ok(())
+}
+
+fn need(consumers: u64) -> String {
+    format!("{} need{}", counted(consumers, "consumer"), if consumers == 1 { "s" } else { "" })
 }

@@ -6,6 +6,7 @@ use gristmill::WorkerRecord;
 use gristmill_broker::QueueStats;
 
 use super::exam::Exam;
+use crate::counted::counted;
 use crate::exit::Exit;
 
 pub async fn check_workers(exam: &mut Exam<'_>) -> Result<(), Exit> {
@@ -21,7 +22,7 @@ pub async fn check_workers(exam: &mut Exam<'_>) -> Result<(), Exit> {
     let field = |worker: &WorkerRecord, name: &str| worker.fields.get(name).cloned().unwrap_or_default();
     let consumers: u64 = exam.workers.iter().filter_map(|worker| field(worker, "consumers").parse::<u64>().ok()).sum();
     let versions: BTreeSet<_> = exam.workers.iter().map(|worker| field(worker, "version")).collect();
-    let found = format!("{} with {consumers} consumers", exam.workers.len());
+    let found = format!("{} with {}", exam.workers.len(), counted(consumers, "consumer"));
     if exam.workers.is_empty() {
         exam.warning("workers", "none", "start one: gristmill-worker");
     } else if versions.len() > 1 {
@@ -76,20 +77,26 @@ fn queues_of(worker: &WorkerRecord) -> Vec<String> {
     worker.fields.get("queues").map(|names| names.split(',').map(str::to_owned).collect()).unwrap_or_default()
 }
 
+fn wait(tasks: u64) -> String {
+    format!("{} wait{}", counted(tasks, "task"), if tasks == 1 { "s" } else { "" })
+}
+
 /// Returns how many faults it has.
 fn check_queue(exam: &mut Exam<'_>, queue: &QueueStats, served: bool) -> usize {
     let before = exam.lines.len();
     let name = &queue.name;
     let waiting = queue.ready_tasks + queue.scheduled_tasks;
+    let waits = wait(waiting);
     if queue.paused {
         let advice = format!("if that is not meant so: gristmill queue resume {name}");
-        exam.warning("queues", format!("{name} is paused, {waiting} tasks wait"), advice);
+        exam.warning("queues", format!("{name} is paused; {waits}"), advice);
     } else if waiting > 0 && !served {
         let advice = format!("start a worker for it: gristmill-worker --queues {name}");
-        exam.warning("queues", format!("{name}: {waiting} tasks wait, and no worker serves it"), advice);
+        exam.warning("queues", format!("{name}: {waits}, and no worker serves it"), advice);
     }
     if queue.parked_tasks > 0 {
-        let found = format!("{name}: {} tasks wait for a worker that knows their kernel", queue.parked_tasks);
+        let whose = if queue.parked_tasks == 1 { "its" } else { "their" };
+        let found = format!("{name}: {} for a worker that knows {whose} kernel", wait(queue.parked_tasks));
         exam.warning("queues", found, "start a worker with that kernel, or cancel them");
     }
     exam.lines.len() - before

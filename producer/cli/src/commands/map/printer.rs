@@ -5,6 +5,7 @@ use std::io::Write;
 use gristmill::{BatchId, TaskError};
 
 use crate::args::Map;
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::input::{BadLine, Findings};
 use crate::progress::Progress;
@@ -73,7 +74,7 @@ impl Printer {
     /// One line about what failed, if anything did.
     pub fn summary(&self) -> Option<String> {
         let first = self.first_failure.as_ref()?;
-        Some(format!("{} of {} lines did not succeed; the first: {first}", self.failed, self.printed))
+        Some(format!("{} of {} did not succeed; the first: {first}", self.failed, counted(self.printed, "line")))
     }
 
     pub fn flush(&mut self) -> Result<(), Exit> {

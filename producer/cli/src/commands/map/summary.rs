@@ -6,6 +6,7 @@ use gristmill::{OutcomeKind, Summary};
 use serde_json::{Map, Value, json};
 
 use crate::args::SummaryForm;
+use crate::counted::counted;
 use crate::say;
 use crate::times::short;
 
@@ -19,7 +20,7 @@ pub fn say(summary: &Summary, form: SummaryForm) {
 
 fn text(summary: &Summary) -> String {
     let (tasks, wall) = (summary.ended(), short(summary.wall()));
-    let mut text = format!("{tasks} tasks in {wall}, {}/s:", rate(summary.rate()));
+    let mut text = format!("{} in {wall}, {}/s:", counted(tasks, "task"), rate(summary.rate()));
     let counts = OutcomeKind::ALL.iter().filter(|kind| summary.count(**kind) > 0);
     let counts: Vec<_> = counts.map(|kind| format!(" {} {}", summary.count(*kind), word(*kind))).collect();
     text += &if counts.is_empty() { " nothing to do".to_owned() } else { counts.join(",") };
@@ -48,8 +49,14 @@ fn object(summary: &Summary) -> Map<String, Value> {
     object.insert("task_p50_ms".into(), json!(summary.percentile(0.5).map(ms)));
     object.insert("task_p99_ms".into(), json!(summary.percentile(0.99).map(ms)));
     object.insert("serial_ms".into(), json!(ms(summary.serial())));
-    object.insert("speed_up".into(), json!(summary.speed_up().map(|factor| (factor * 100.0).round() / 100.0)));
+    object.insert("speed_up".into(), json!(summary.speed_up().map(four_digits)));
     object
+}
+
+/// Tiny tasks may take far longer through a queue than one after the other: a fixed number of places would
+/// leave nothing of the factor.
+fn four_digits(factor: f64) -> f64 {
+    format!("{factor:.3e}").parse().unwrap_or(factor)
 }
 
 fn word(kind: OutcomeKind) -> String {
@@ -66,5 +73,18 @@ fn fine(duration: Duration) -> String {
         0..1_000 => format!("{}µs", duration.as_micros()),
         1_000..1_000_000 => format!("{:.1}ms", duration.as_secs_f64() * 1e3),
         _ => short(duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_factor_keeps_its_digits() {
+        let cases = [(0.000_123_456, 0.000_123_5), (1.987_65, 1.988), (123.456, 123.5), (0.0, 0.0)];
+        for (factor, digits) in cases {
+            assert_eq!(four_digits(factor), digits);
+        }
     }
 }
