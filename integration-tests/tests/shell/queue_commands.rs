@@ -106,7 +106,7 @@ fn what_waits_is_shown_and_purged() {
     assert_says(&line, &[&format!("{waiting} waiting messages"), "default", "--yes"]);
     assert_says(
         &cli.run(&["queue", "purge", "default", "--lane", "high", "--yes"]).stderr,
-        &["removed 1 messages with 1 tasks"],
+        &["removed 1 message with 1 task from"],
     );
     assert_says(
         &cli.run(&["queue", "purge", "default", "--yes"]).stderr,

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::args::{Global, Limit, Named, Peek, Priority, Purge, Queue, QueueCommand};
 use crate::confirm::confirm;
+use crate::counted::counted;
 use crate::exit::Exit;
 use crate::table::{Table, object};
 use crate::times::rfc3339;
@@ -36,7 +37,11 @@ pub async fn run(global: &Global, args: Queue) -> Result<(), Exit> {
         QueueCommand::Limit(Limit { named, limit }) => {
             manage(&client, &named, Wish::Limit(limit.0)).await?;
             match limit.0 {
-                Some(limit) => say!("gristmill: each lane of the queue {} holds at most {limit} messages", named.queue),
+                Some(limit) => say!(
+                    "gristmill: each lane of the queue {} holds at most {}",
+                    named.queue,
+                    counted(limit, "message")
+                ),
                 None => say!("gristmill: the queue {} has no limit of its own any more", named.queue),
             }
         }
@@ -81,8 +86,11 @@ async fn purge(client: &Client, args: Purge) -> Result<(), Exit> {
         say!("gristmill: nothing waits in the queue {}", args.queue);
         return Ok(());
     }
-    let question =
-        format!("Remove {messages} waiting messages from the queue {}, and end their tasks as cancelled?", args.queue);
+    let question = format!(
+        "Remove {} from the queue {}, and end the waiting tasks as cancelled?",
+        counted(messages, "waiting message"),
+        args.queue
+    );
     if !confirm(&question, args.yes).await? {
         say!("gristmill: nothing was removed");
         return Ok(());
@@ -93,7 +101,12 @@ async fn purge(client: &Client, args: Purge) -> Result<(), Exit> {
         gone += messages;
         tasks += its_tasks;
     }
-    say!("gristmill: removed {gone} messages with {tasks} tasks from the queue {}", args.queue);
+    say!(
+        "gristmill: removed {} with {} from the queue {}",
+        counted(gone, "message"),
+        counted(tasks, "task"),
+        args.queue
+    );
     Ok(())
 }
 
