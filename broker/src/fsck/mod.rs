@@ -55,6 +55,8 @@ pub struct Report {
     pub batches: usize,
     /// Tasks that stand somewhere.
     pub tasks: u64,
+    /// Whether the contents of the keys were checked. They are not while a key has another type than it should.
+    pub has_contents: bool,
 }
 
 /// A check of one namespace. It remembers what it has seen, for the next look.
@@ -141,9 +143,11 @@ impl Fsck {
         let mut look = Look { broker: &self.broker, conn, inventory, now_ms, report: Report::default() };
         owners::check_names(&mut look);
         if !look.inventory.wrong.is_empty() {
-            look.note("the contents of the keys were not checked, because some have another type than they should");
+            look.note("the contents of the keys were not checked, because some have another type than they should: delete these \
+                 first, then check again");
             return Ok(look.done());
         }
+        look.report.has_contents = true;
         owners::check(&mut look).await?;
         leases::check(&mut look).await?;
         self.places.learn(&self.broker, look.conn, &look.inventory).await?;

@@ -245,6 +245,7 @@ fn what_is_left_over_and_what_waits() {
     let said = verdict.lines.iter().map(ToString::to_string).collect::<String>();
     assert_says(&said, &["halted is paused", "queue resume halted", "no worker serves it", "--queues alone"]);
     assert_says(&said, &["4 tasks wait for a worker that knows their kernel", "1 leases", "1 suspects", "1 keys that"]);
+    assert_says(&said, &["`gristmill fsck` names them; delete what nobody needs"]);
     assert_eq!(verdict.code, 0, "{said}");
 }
 

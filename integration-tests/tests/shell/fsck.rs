@@ -47,7 +47,8 @@ fn what_is_wrong_is_told_repaired_and_then_right() {
     assert_eq!((output.code, output.stderr.as_str()), (0, "2 repaired, 0 left\n"), "{}", output.stdout);
     let rows: Vec<Value> = serde_json::from_str(&output.stdout).unwrap();
     let row = rows.iter().find(|row| row["flaw"] == "queue_counter").unwrap();
-    assert_eq!((&row["expected"], &row["found"], &row["repaired"]), (&"1".into(), &"6".into(), &"yes".into()));
+    assert_eq!((&row["expected"], &row["found"], &row["repaired"]), (&"1".into(), &"6".into(), &true.into()));
+    assert_eq!((&row["place"], &row["repair_note"]), (&"ready_tasks".into(), &"yes".into()));
     assert_eq!(counter(&mut redis, "left"), 1);
     let again = cli.run(&["fsck", "--repair", "--yes"]);
     assert_eq!(again.code, 0);
@@ -69,6 +70,18 @@ fn what_cannot_be_repaired_stays_and_fails() {
     assert_says(&output.stdout, &["unknown_key", "{gm}:mine", "delete it yourself"]);
     // Another deployment is none of its business.
     assert_eq!(cli.clone().namespace("other").run(&["fsck", "--json"]).ok(), "[]\n");
+}
+
+#[test]
+fn what_was_not_checked_is_not_counted() {
+    let (mut redis, cli) = rig();
+    redis.command::<()>("SET {gm}:paused x");
+    let output = cli.run(&["fsck"]);
+    assert_eq!(output.code, 1);
+    assert_says(&output.stderr, &["2 batches: 1 wrong", "were not checked", "delete these first, then check again"]);
+    assert!(!output.stderr.contains("not ended"), "{}", output.stderr);
+    let rows: Vec<Value> = serde_json::from_str(&cli.run(&["fsck", "--json"]).stdout).unwrap();
+    assert_eq!((&rows[0]["flaw"], &rows[0]["repaired"]), (&"wrong_type".into(), &Value::Null));
 }
 
 #[test]

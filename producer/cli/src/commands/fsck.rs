@@ -120,10 +120,10 @@ fn note(cases: &mut Vec<Case>, finding: &Finding, repaired: Repaired) {
 
 fn print(cases: &[Case], json: bool) -> Result<(), Exit> {
     let mut columns =
-        vec![("WRONG", "flaw"), ("KEY", "key"), ("AT", "at"), ("EXPECTED", "expected"), ("FOUND", "found")];
+        vec![("WRONG", "flaw"), ("KEY", "key"), ("PLACE", "place"), ("EXPECTED", "expected"), ("FOUND", "found")];
     columns.push(("REPAIR", "repair"));
     if cases.iter().any(|case| case.repaired.is_some()) {
-        columns.push(("DONE", "repaired"));
+        columns.push(("DONE", "repair_note"));
     }
     let mut table = Table::new(&columns);
     for case in cases {
@@ -131,12 +131,13 @@ fn print(cases: &[Case], json: bool) -> Result<(), Exit> {
         table.row(object([
             ("flaw", finding.flaw.as_str().into()),
             ("key", finding.key.clone().into()),
-            ("at", finding.at.clone().into()),
+            ("place", finding.at.clone().into()),
             ("expected", finding.expected.clone().into()),
             ("found", finding.found.clone().into()),
             ("repair", finding.advice().into()),
             ("can_be_repaired", finding.can_be_repaired().into()),
-            ("repaired", case.repaired.map(word).into()),
+            ("repaired", case.repaired.map(|repaired| repaired == Repaired::Done).into()),
+            ("repair_note", case.repaired.map(word).into()),
         ]));
     }
     if cases.is_empty() && !json { Ok(()) } else { table.print(json, "") }
@@ -148,13 +149,16 @@ fn word(repaired: Repaired) -> &'static str {
         Repaired::Gone => "it was no longer wrong",
         Repaired::Busy => "no: it moves too much, or is too large",
         Repaired::Impossible => "no",
-    }
         Repaired::LockLost => "no: this repair took too long, and its lock is gone",
+    }
 }
 
 fn tell(report: &Report, repairable: usize) {
     let Report { keys, queues, batches, tasks, .. } = report;
-    let seen = format!("{keys} keys, {queues} queues, {batches} batches, {tasks} tasks that have not ended");
+    let mut seen = format!("{keys} keys, {queues} queues, {batches} batches");
+    if report.has_contents {
+        seen += &format!(", {tasks} tasks that have not ended");
+    }
     match report.findings.len() {
         0 => say!("{seen}: nothing is wrong"),
         wrong if repairable == 0 => say!("{seen}: {wrong} wrong, none of it can be repaired safely"),

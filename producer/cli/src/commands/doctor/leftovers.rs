@@ -11,7 +11,7 @@ const CHECK: &str = "leftovers";
 const OVERDUE_MS: u64 = 60_000;
 /// Keys that are looked at.
 const KEYS: usize = 2_000;
-const FSCK: &str = "gristmill fsck tells more, and repairs with --repair";
+const FSCK: &str = "`gristmill fsck` names them; delete what nobody needs";
 
 pub async fn check(exam: &mut Exam<'_>) -> Result<(), Exit> {
     let before = exam.lines.len();
