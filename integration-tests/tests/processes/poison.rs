@@ -1,6 +1,7 @@
 //! One bad task harms nobody else: only it is charged, and the others of its chunk succeed.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use gristmill::{Certificate, DeadFilter, OutcomeKind, SubmitOptions, TaskError};
 use gristmill_integration_tests::{Cli, Redis, WorkerOptions, WorkerProcess, enqueue_chunk, eventually};
@@ -15,6 +16,8 @@ use crate::{kind, kinds, one_outcome_each, results};
 /// Tasks that a bad one must not harm.
 const OTHERS: u64 = 10_000;
 const NEIGHBOURS: usize = 20;
+/// After its first start; it takes a fraction of a second.
+const BURIED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A worker whose tasks write their numbers into a file.
 struct Tally {
@@ -47,7 +50,11 @@ async fn buries_only_the_bad_one(how: &str) -> Certificate {
     let client = redis.client().await;
     let others = client.map(square, (0..OTHERS).map(|n| n as i64)).await.unwrap();
     let bad = client.submit_dyn::<u64>("tally", &(7, how), &SubmitOptions::new()).await.unwrap();
+    eventually("it starts", || (!tally.executions().is_empty()).then_some(()));
+    let started = Instant::now();
     let Err(TaskError::Ended(failure)) = bad.result().await else { panic!("{how} came back") };
+    let took = started.elapsed();
+    assert!(took < BURIED_WITHIN, "{how}: a dead letter only after {took:?}");
     assert_eq!(failure.kind, OutcomeKind::Crashed, "{failure}");
     let results = tokio::time::timeout(crate::PATIENCE, others.collect()).await.expect("they end").unwrap();
     assert!(results.into_iter().eq((0..OTHERS as i64).map(|n| n * n)), "another was harmed");
