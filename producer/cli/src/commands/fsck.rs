@@ -6,6 +6,7 @@ use redis::aio::MultiplexedConnection;
 use crate::args::{Fsck as Args, Global};
 use crate::confirm::confirm;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::say;
 use crate::session::{self, refused};
 use crate::table::{Table, object};
@@ -27,7 +28,9 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
         return Err(Exit::new(Exit::REDIS, "this Redis is too old; `gristmill doctor` tells more"));
     }
     let mut fsck = Fsck::new(&broker);
+    let progress = Progress::telling("checking");
     let report = fsck.check(conn).await.map_err(refused)?;
+    drop(progress);
     let repairable = report.findings.iter().filter(|finding| finding.can_be_repaired()).count();
     if !args.repair || repairable == 0 {
         let left = report.findings.len();
@@ -48,7 +51,9 @@ pub async fn run(global: &Global, args: Args) -> Result<(), Exit> {
         ));
     };
     let mut cases = Vec::new();
+    let progress = Progress::telling("repairing");
     let done = repair(&mut fsck, conn, &lock, &report, &mut cases).await;
+    drop(progress);
     lock.give_back(conn).await.map_err(refused)?;
     let left = done?;
     print(&cases, args.json)?;

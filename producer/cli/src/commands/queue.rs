@@ -9,6 +9,7 @@ use crate::args::{Global, Limit, Named, Peek, Priority, Purge, Queue, QueueComma
 use crate::confirm::confirm;
 use crate::counted::counted;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::table::{Table, object};
 use crate::times::rfc3339;
 use crate::{json, say, session};
@@ -96,11 +97,13 @@ async fn purge(client: &Client, args: Purge) -> Result<(), Exit> {
         return Ok(());
     }
     let (mut gone, mut tasks) = (0, 0);
+    let progress = Progress::telling("removing");
     for (lane, left) in lanes {
         let (messages, its_tasks) = purge_lane(client, &args.queue, lane, left).await?;
         gone += messages;
         tasks += its_tasks;
     }
+    drop(progress);
     say!(
         "gristmill: removed {} with {} from the queue {}",
         counted(gone, "message"),

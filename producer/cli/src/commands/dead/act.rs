@@ -7,6 +7,7 @@ use super::{find, must_be_known};
 use crate::args::{DeadAct, Letter, Target};
 use crate::confirm::confirm;
 use crate::exit::Exit;
+use crate::progress::Progress;
 use crate::say;
 
 /// Retries under way at once.
@@ -41,13 +42,17 @@ async fn retry_chosen(client: &Client, args: &DeadAct, retried: &mut Retried) ->
             if !walk.agreed("Retry", args.yes).await? {
                 return Ok(false);
             }
+            let progress = Progress::counting("dead letters retried");
             while let Some(page) = walk.next().await? {
                 let calls = page.iter().map(|dead| async { (dead.id.as_str(), client.retry_dead(dead).await) });
                 let mut calls = stream::iter(calls).buffered(AT_ONCE);
                 let mut failed = None;
                 while let Some((id, revived)) = calls.next().await {
                     match revived {
-                        Ok(revived) => retried.take(id, &revived),
+                        Ok(revived) => {
+                            retried.take(id, &revived);
+                            progress.set(retried.done);
+                        }
                         // The others are under way.
                         Err(error) => failed = failed.or(Some(error)),
                     }
@@ -84,8 +89,10 @@ async fn purge_chosen(client: &Client, args: &DeadAct, dropped: &mut u64) -> Res
             if !walk.agreed("Drop", args.yes).await? {
                 return Ok(false);
             }
+            let progress = Progress::counting("dead letters dropped");
             while let Some(page) = walk.next().await? {
                 *dropped += client.purge_dead(&page).await?;
+                progress.set(*dropped);
             }
         }
     }
