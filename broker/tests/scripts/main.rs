@@ -15,6 +15,7 @@ mod discard;
 mod enqueue;
 mod forget;
 mod fsck;
+mod fsck_lock;
 mod judge;
 mod large;
 mod lease;
