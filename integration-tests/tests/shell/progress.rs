@@ -148,5 +148,5 @@ fn a_question_is_asked_on_a_terminal() {
     quiet(rig.cli.run(&["submit", "square", "7"]));
     // The end of input is no consent.
     let text = on_terminal(&rig.redis, "gristmill queue purge default");
-    assert_says(&text, &["Remove 1 waiting messages", "[y/N]", "nothing was removed"]);
+    assert_says(&text, &["Remove 1 waiting message from the queue", "[y/N]", "nothing was removed"]);
 }
