@@ -18,29 +18,34 @@ pub fn find_server() -> Result<PathBuf, EmbeddedError> {
         let path = PathBuf::from(path);
         return if is_program(&path) { Ok(path) } else { Err(EmbeddedError::NotExecutable { path }) };
     }
-    let path = env::var_os("PATH").unwrap_or_default();
     // A name that is preferred wins over a directory that comes earlier.
-    NAMES.iter().find_map(|name| on_path(&path, name)).ok_or(EmbeddedError::NotInstalled)
+    NAMES.iter().find_map(|name| find_program(name)).ok_or(EmbeddedError::NotInstalled)
 }
 
 /// The program `setpriv` of util-linux, with which a child can be started that dies with the thread that
 /// started it. The one of busybox cannot do that, and does not count.
 pub fn find_setpriv() -> Option<PathBuf> {
-    let program = on_path(&env::var_os("PATH").unwrap_or_default(), "setpriv")?;
+    let program = find_program("setpriv")?;
     let real = program.canonicalize().ok()?;
     (cfg!(target_os = "linux") && real.file_name()? == "setpriv").then_some(program)
 }
 
 /// The program `setsid` of util-linux or busybox.
 pub(crate) fn find_setsid() -> Option<PathBuf> {
-    on_path(&env::var_os("PATH").unwrap_or_default(), "setsid")
+    find_program("setsid")
+}
+
+/// The first program of this name on `PATH`.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    on_path(&env::var_os("PATH").unwrap_or_default(), name)
 }
 
 fn on_path(path: &OsStr, name: &str) -> Option<PathBuf> {
     env::split_paths(path).map(|dir| dir.join(name)).find(|program| is_program(program))
 }
 
-fn is_program(path: &Path) -> bool {
+/// Whether this is a file that may be executed.
+pub fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 

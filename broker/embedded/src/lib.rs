@@ -23,6 +23,6 @@ mod process;
 mod server;
 
 pub use error::EmbeddedError;
-pub use find::{SERVER_VARIABLE, find_server, find_setpriv};
+pub use find::{SERVER_VARIABLE, find_program, find_server, find_setpriv, is_program};
 pub use options::{AppendOnly, EmbeddedOptions};
 pub use server::EmbeddedRedis;

@@ -1,8 +1,9 @@
 //! Where the worker program is.
 
 use std::env;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use gristmill_embedded::{find_program, is_program};
 
 use crate::exit::Exit;
 
@@ -28,10 +29,8 @@ pub fn find_worker(asked: Option<&Path>) -> Result<Program, Exit> {
         return named(VARIABLE, Path::new(&path));
     }
     let beside = env::current_exe().ok().map(|path| path.with_file_name(NAME));
-    let on_path = env::var_os("PATH").unwrap_or_default();
-    let mut places = beside.into_iter().chain(env::split_paths(&on_path).map(|dir| dir.join(NAME)));
-    let found = places.find(|path| is_program(path)).map(|path| Program { path, by: None });
-    found.ok_or_else(|| {
+    let found = beside.filter(|path| is_program(path)).or_else(|| find_program(NAME));
+    found.map(|path| Program { path, by: None }).ok_or_else(|| {
         Exit::usage(format!(
             "no {NAME} beside this program or on PATH: build it (cargo build --release -p {NAME}), or name one with --worker or {VARIABLE}"
         ))
@@ -45,8 +44,4 @@ fn named(by: &'static str, path: &Path) -> Result<Program, Exit> {
         return Ok(Program { path, by: Some(by) });
     }
     Err(Exit::usage(format!("{by}={} is not an executable file", path.display())))
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

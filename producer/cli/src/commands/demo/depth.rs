@@ -106,10 +106,10 @@ enum Asker {
 
 impl Asker {
     fn find() -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        let find = |name: &str| places.iter().map(|dir| dir.join(name)).find(|program| program.is_file());
-        ["redis-cli", "valkey-cli"].into_iter().find_map(find).map_or(Self::Connection, Self::Program)
+        ["redis-cli", "valkey-cli"]
+            .into_iter()
+            .find_map(gristmill_embedded::find_program)
+            .map_or(Self::Connection, Self::Program)
     }
 
     fn describe(&self) -> String {
