@@ -51,6 +51,11 @@ impl Client {
 
     /// A batch; none if it never was, or is gone.
     pub async fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, ClientError> {
+        self.batch_record(batch).await
+    }
+
+    /// A batch as its hash shows it; none if it never was, or is gone.
+    pub async fn batch_record(&self, batch: BatchId) -> Result<Option<BatchRecord>, ClientError> {
         let broker = self.broker();
         Ok(call!(self, connection => broker.batch_record(connection, batch)))
     }
@@ -64,7 +69,7 @@ impl Client {
 
     /// Why nothing more of a batch was started, if its results took too much room.
     pub async fn over_budget(&self, batch: BatchId) -> Result<Option<ClientError>, ClientError> {
-        let record = self.batch(batch).await?.filter(|record| record.stopped);
+        let record = self.batch_record(batch).await?.filter(|record| record.stopped);
         Ok(record.map(|record| ClientError::ResultBudget { batch, budget: record.result_bytes_max.unwrap_or(0) }))
     }
 

@@ -50,7 +50,7 @@ impl Scene {
     }
 
     async fn tasks(&self, batch: BatchId) -> u64 {
-        self.client.batch(batch).await.unwrap().map_or(0, |record| record.tasks)
+        self.client.batch_record(batch).await.unwrap().map_or(0, |record| record.tasks)
     }
 
     async fn wait_for_tasks(&self, batch: BatchId, tasks: u64) {
@@ -106,7 +106,7 @@ async fn lost_connections_enqueue_nothing_twice() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let batch = detach.await.unwrap().unwrap();
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!((record.state, record.total), (BatchState::Sealed, Some(20_000)));
     assert_eq!(scene.client.queue_stats(&QueueName::new("default").unwrap()).await.unwrap().ready_tasks, 20_000);
 }
@@ -118,7 +118,7 @@ async fn without_a_reader_the_window_bounds_what_is_enqueued() {
     scene.wait_for_tasks(handle.id(), 256).await;
     assert_eq!(scene.depth().await, 256);
     let batch = handle.leave().await.unwrap();
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!((record.state, record.total), (BatchState::Sealed, Some(256)));
 }
 
@@ -141,7 +141,7 @@ async fn dropping_a_map_cancels_it() {
         assert!(Instant::now() < deadline, "the batch was never cancelled");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(scene.client.batch(batch).await.unwrap().unwrap().state, BatchState::Sealed);
+    assert_eq!(scene.client.batch_record(batch).await.unwrap().unwrap().state, BatchState::Sealed);
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_map_is_sealed_in_spite_of_the_memory_limit() {
     }
     scene.limit_memory(0).await;
     assert_eq!(leave.await.unwrap().unwrap(), batch);
-    assert_eq!(scene.client.batch(batch).await.unwrap().unwrap().state, BatchState::Sealed);
+    assert_eq!(scene.client.batch_record(batch).await.unwrap().unwrap().state, BatchState::Sealed);
 }
 
 /// A queue of one message, which is there already.
@@ -238,7 +238,7 @@ async fn whoever_wants_to_wait_is_enqueued_when_there_is_room() {
     submit.await.unwrap().unwrap();
     let batch = detach.await.unwrap().unwrap();
     assert_eq!(scene.depth().await, 5);
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!((record.state, record.total), (BatchState::Sealed, Some(3)));
 }
 

@@ -25,7 +25,7 @@ impl Scene {
     async fn wait_for(&self, batch: BatchId, state: BatchState, tasks: u64) {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
-            let record = self.client.batch(batch).await.unwrap();
+            let record = self.client.batch_record(batch).await.unwrap();
             if record.as_ref().is_some_and(|record| (record.state, record.tasks) == (state, tasks)) {
                 return;
             }
@@ -73,7 +73,7 @@ async fn a_map_that_waits_for_room_sends_again_what_redis_forgot() {
     let handle = scene.client.map_dyn::<u64, _>("square", 0..10_000u64, &options).await.unwrap();
     let batch = handle.id();
     scene.wait_for(batch, BatchState::Open, 256).await;
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!(record.next_seq, 1, "one call fills the window");
     scene.redis.del::<_, ()>("{gm}:ready:default").await.unwrap();
     let mut rollback = redis::pipe();

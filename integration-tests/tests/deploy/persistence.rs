@@ -45,7 +45,7 @@ async fn a_client_and_workers_survive_what_a_power_cut_takes_from_redis() {
     }
     take(&mut map, &mut seen, TASKS as usize).await;
     assert!(map.next().await.is_none());
-    let record = client.batch(batch).await.unwrap().expect("the batch is there");
+    let record = client.batch_record(batch).await.unwrap().expect("the batch is there");
     assert_eq!((record.total, record.ended()), (Some(TASKS as u64), TASKS as u64), "{record:?}");
     worker.drain();
     let faults = Cli::at(&redis.url()).run(&["fsck", "--json"]);
@@ -73,7 +73,7 @@ async fn snapshots_lose_everything_since_the_last_one() {
     redis.kill();
     redis.restart().unwrap();
     assert_eq!(depth(&redis.url()), 10);
-    assert!(client.batch(lost).await.unwrap().is_none());
+    assert!(client.batch_record(lost).await.unwrap().is_none());
     let mut worker = WorkerOptions::new().start_at(&redis.url());
     let mut results = client.results(kept);
     let mut count = 0;

@@ -59,7 +59,7 @@ async fn a_machine_that_joins_in_the_middle_takes_its_share() {
 
 /// Every task has one outcome, and the workers' own word for where it ran.
 async fn check_outcomes(client: &gristmill::Client, batch: gristmill::BatchId) {
-    let record = client.batch(batch).await.unwrap().expect("the batch is there");
+    let record = client.batch_record(batch).await.unwrap().expect("the batch is there");
     assert_eq!((record.state, record.total, record.ended()), (BatchState::Finished, Some(TASKS), TASKS));
     assert_eq!(record.count(OutcomeKind::Succeeded), TASKS);
 }

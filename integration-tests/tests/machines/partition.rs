@@ -77,7 +77,7 @@ fn check_first_batch(site: &Site, held: &[u64]) {
 async fn finished(client: &Client, batch: BatchId) -> BatchRecord {
     let wait = async {
         loop {
-            let record = client.batch(batch).await.unwrap().expect("the batch is there");
+            let record = client.batch_record(batch).await.unwrap().expect("the batch is there");
             if record.state == BatchState::Finished {
                 assert_eq!((record.total, record.ended()), (Some(record.tasks), record.tasks), "{record:?}");
                 return record;

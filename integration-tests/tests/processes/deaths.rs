@@ -27,7 +27,7 @@ impl Work {
 
     /// Waits until so many results are there.
     async fn reach(&self, client: &Client, ended: u64) {
-        while client.batch(self.batch).await.unwrap().is_none_or(|record| record.ended() < ended) {
+        while client.batch_record(self.batch).await.unwrap().is_none_or(|record| record.ended() < ended) {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     }

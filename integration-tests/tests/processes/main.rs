@@ -44,7 +44,7 @@ async fn results<T: DeserializeOwned>(client: &Client, batch: BatchId) -> BTreeM
         found
     };
     let found = tokio::time::timeout(PATIENCE, collect).await.expect("the batch finishes");
-    let record = client.batch(batch).await.expect("Redis answers").expect("the batch is there");
+    let record = client.batch_record(batch).await.expect("Redis answers").expect("the batch is there");
     assert_eq!(Some(found.len() as u64), record.total, "the stream ended early: {record:?}");
     found
 }
@@ -62,7 +62,7 @@ fn kind(error: &TaskError) -> OutcomeKind {
 
 /// Asserts that every task of a finished batch has exactly one outcome, and returns the batch.
 async fn one_outcome_each(client: &Client, batch: BatchId, tasks: u64) -> BatchRecord {
-    let record = client.batch(batch).await.expect("Redis answers").expect("the batch is there");
+    let record = client.batch_record(batch).await.expect("Redis answers").expect("the batch is there");
     assert_eq!((record.tasks, record.total, record.ended()), (tasks, Some(tasks), tasks), "{record:?}");
     assert_eq!(record.state, gristmill::BatchState::Finished);
     record

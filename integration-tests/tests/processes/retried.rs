@@ -61,7 +61,7 @@ impl Scene {
 
     /// Succeeded, failed and cancelled tasks of a batch, and all that ended.
     async fn counts(&self, batch: BatchId) -> [u64; 4] {
-        let record = self.client.batch(batch).await.unwrap().unwrap();
+        let record = self.client.batch_record(batch).await.unwrap().unwrap();
         let [succeeded, failed, cancelled] =
             [OutcomeKind::Succeeded, OutcomeKind::Failed, OutcomeKind::Cancelled].map(|kind| record.count(kind));
         [succeeded, failed, cancelled, record.ended()]
@@ -69,7 +69,7 @@ impl Scene {
 
     /// Waits until all tasks of a batch have ended.
     async fn ended(&self, batch: BatchId, tasks: u64) {
-        while self.client.batch(batch).await.unwrap().is_none_or(|record| record.ended() < tasks) {
+        while self.client.batch_record(batch).await.unwrap().is_none_or(|record| record.ended() < tasks) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -130,7 +130,7 @@ async fn the_counters_of_a_finished_batch_stay_right() {
     scene.retry(&["--all", "--yes"]);
     scene.ended(batch, 4).await;
     assert_eq!(scene.counts(batch).await, [4, 0, 0, 4]);
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!((record.state, record.total), (BatchState::Finished, Some(4)));
     assert!(results::<()>(&scene.client, batch).await.values().all(Result::is_ok));
 }
@@ -153,7 +153,7 @@ async fn a_batch_that_is_gone_comes_back_with_what_is_retried() {
     scene.retry(&[&task]);
     scene.state(&task, "succeeded");
     assert_eq!(scene.counts(batch).await, [1, 0, 0, 1]);
-    let record = scene.client.batch(batch).await.unwrap().unwrap();
+    let record = scene.client.batch_record(batch).await.unwrap().unwrap();
     assert_eq!((record.state, record.total), (BatchState::Finished, Some(1)));
     assert_eq!(scene.client.queues().await.unwrap()[0].dead_tasks, 2);
 }

@@ -101,7 +101,7 @@ async fn foreign_keys_of_one_batch_cost_this_batch_its_results_and_nobody_else_a
 async fn finished(client: &Client, batch: BatchId, tasks: u64) {
     let begun = Instant::now();
     loop {
-        let record = client.batch(batch).await.unwrap().unwrap();
+        let record = client.batch_record(batch).await.unwrap().unwrap();
         if record.state == BatchState::Finished {
             return assert_eq!(record.ended(), tasks, "{record:?}");
         }

@@ -68,7 +68,7 @@ impl Scene {
     /// Ends the load and the worker: every task of the load has succeeded, and its result came once.
     pub async fn end(mut self) -> WorkerProcess {
         let (batch, tasks) = self.load.finish().await;
-        let record = self.client.batch(batch).await.expect("Redis answers").expect("the batch is there");
+        let record = self.client.batch_record(batch).await.expect("Redis answers").expect("the batch is there");
         assert_eq!((record.total, record.ended()), (Some(tasks), tasks), "{record:?}");
         assert_eq!(record.state, BatchState::Finished);
         assert_eq!(self.worker.drain().code(), Some(0));

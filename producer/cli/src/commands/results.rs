@@ -66,14 +66,14 @@ async fn print_all(client: &Client, mut stream: Collected, printer: &mut Printer
 
 /// An open batch may still grow; how many tasks it will have is not known before it is sealed.
 async fn show_total(client: &Client, printer: &Printer) -> Result<(), Exit> {
-    if let Some(total) = client.batch(printer.batch).await?.and_then(|record| record.total) {
+    if let Some(total) = client.batch_record(printer.batch).await?.and_then(|record| record.total) {
         printer.progress.set_total(total);
     }
     Ok(())
 }
 
 async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), Exit> {
-    if let Some(record) = client.batch(batch).await?
+    if let Some(record) = client.batch_record(batch).await?
         && record.tasks > printed
     {
         say!(

@@ -86,7 +86,7 @@ async fn enqueue(mill: &Mill, roots: u64, tasks: u64) -> Result<BatchId, Exit> {
 
 /// Nothing waits or runs any more, so all outcomes are recorded.
 async fn succeeded(mill: &Mill, batch: BatchId) -> Result<u64, Exit> {
-    let record = mill.client.batch(batch).await?.ok_or(ClientError::BatchGone(batch))?;
+    let record = mill.client.batch_record(batch).await?.ok_or(ClientError::BatchGone(batch))?;
     Ok(record.count(OutcomeKind::Succeeded))
 }
 

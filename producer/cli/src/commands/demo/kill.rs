@@ -52,7 +52,7 @@ pub async fn run(mill: &mut Mill, page: &mut Page) -> Result<(), Exit> {
     tell(mill, page, &victim, &watch).await?;
     let expected = sum_of_roots(roots);
     let right = sums.iter().filter(|&&sum| sum == expected).count();
-    let record = mill.client.batch(batch).await?.ok_or(ClientError::BatchGone(batch))?;
+    let record = mill.client.batch_record(batch).await?.ok_or(ClientError::BatchGone(batch))?;
     let (succeeded, ended) = (record.count(OutcomeKind::Succeeded), record.ended());
     let found = format!(
         "{right} of {tasks} results came back right; the batch counts {succeeded} that succeeded, and {} others",
