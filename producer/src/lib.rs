@@ -21,6 +21,7 @@ mod builder;
 mod calls;
 mod client;
 mod collect;
+mod consumer_line;
 mod dead;
 mod error;
 mod handle;
@@ -37,6 +38,7 @@ mod submit;
 
 pub use builder::ClientBuilder;
 pub use client::Client;
+pub use consumer_line::ConsumerLine;
 pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::{Handle, Results};

@@ -6,7 +6,6 @@ mod args;
 mod certificate;
 mod commands;
 mod confirm;
-mod consumer_line;
 mod counted;
 mod exit;
 mod id;

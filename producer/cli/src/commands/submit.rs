@@ -4,11 +4,10 @@ use std::io::{Read, Write};
 use std::time::Duration;
 
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
-use gristmill::{Client, ClientError, Handle, SubmitOptions, TaskError, TaskId};
+use gristmill::{Client, ClientError, ConsumerLine, Handle, SubmitOptions, TaskError, TaskId};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Global, Submit, SubmitArgs, When};
-use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::{json, kernel_check, say, session};

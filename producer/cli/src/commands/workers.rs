@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use gristmill::WorkerRecord;
 use gristmill::shared::size;
+use gristmill::{ConsumerLine, WorkerRecord};
 use serde_json::{Map, Value};
 
 use crate::args::{Global, Workers};
-use crate::consumer_line::{ConsumerLine, FIELD};
 use crate::exit::Exit;
 use crate::session;
 use crate::table::{Table, object};
@@ -47,7 +46,7 @@ fn overview(workers: &[WorkerRecord], json: bool) -> Table {
 /// A record is text; what is a number becomes one, and the consumers are gathered.
 fn row(worker: &WorkerRecord) -> Map<String, Value> {
     let mut row = object([("worker", worker.id.as_str().into())]);
-    for (name, value) in worker.fields.iter().filter(|(name, _)| !name.starts_with(FIELD)) {
+    for (name, value) in worker.fields.iter().filter(|(name, _)| !name.starts_with(ConsumerLine::FIELD)) {
         row.insert(name.clone(), number_or_text(value));
     }
     let queues = worker.fields.get("queues").map(|names| names.split(',').collect::<Vec<_>>());

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use gristmill::shared::connection::{Timeouts, connect};
 use gristmill::shared::{ConsumerId, Header};
-use gristmill::{Client, ClientError, Lane, QueueName};
+use gristmill::{Client, ClientError, ConsumerLine, Lane, QueueName};
 use redis::aio::MultiplexedConnection;
 
 use super::scale::Scale;
-use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
 use crate::private::{Log, Private, Program, Worker, WorkerOptions};
 

@@ -1,11 +1,10 @@
 //! The status of one task: how it ended, or where it is.
 
 use gristmill::shared::TaskId;
-use gristmill::{BatchRecord, Client, DeadTask, Lane, Place, QueueName, TaskError, TaskFailure};
+use gristmill::{BatchRecord, Client, ConsumerLine, DeadTask, Lane, Place, QueueName, TaskError, TaskFailure};
 use serde_json::{Map, Value};
 
 use crate::certificate;
-use crate::consumer_line::ConsumerLine;
 use crate::exit::Exit;
 use crate::table::object;
 use crate::times::rfc3339;

@@ -1,11 +1,9 @@
 //! What a worker publishes of one of its consumers: one line of text (`consumer.<n>` of its record).
 
-use gristmill::WorkerRecord;
+use crate::inspect::WorkerRecord;
 
-/// Fields of the record that hold one consumer each.
-pub const FIELD: &str = "consumer.";
-
-/// The line, read. Whatever a worker of another version adds or leaves out is left out here, too.
+/// What a worker publishes of one of its consumers, read. What a worker of another version leaves out is left out here,
+/// too.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConsumerLine {
     /// Its place within the worker, from 0.
@@ -19,9 +17,13 @@ pub struct ConsumerLine {
 }
 
 impl ConsumerLine {
+    /// With this begin the names of those fields of a worker's record that hold one consumer each.
+    pub const FIELD: &str = "consumer.";
+
     /// All consumers of a worker, by place.
     pub fn all(worker: &WorkerRecord) -> Vec<Self> {
-        let read = |(name, line): (&String, &String)| Some(Self::read(name.strip_prefix(FIELD)?.parse().ok()?, line));
+        let read =
+            |(name, line): (&String, &String)| Some(Self::read(name.strip_prefix(Self::FIELD)?.parse().ok()?, line));
         let mut lines: Vec<_> = worker.fields.iter().filter_map(read).collect();
         lines.sort_by_key(|line| line.place);
         lines
