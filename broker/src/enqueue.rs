@@ -9,6 +9,17 @@ use crate::Broker;
 use crate::error::BrokerError;
 use crate::reply::Reply;
 
+/// The idempotency key of a batch of one: for as long as it is kept, no other batch is enqueued with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Once<'a> {
+    /// The key, as the caller chose it.
+    pub key: &'a str,
+    /// Tells other work apart that comes with the same key: a word.
+    pub digest: &'a str,
+    /// How long the key is kept.
+    pub window: Duration,
+}
+
 /// One call of a batch.
 #[derive(Debug, Clone)]
 pub struct Enqueue<'a> {
@@ -37,7 +48,20 @@ pub struct Enqueue<'a> {
     pub result_bytes: u64,
     /// Keys of all parts of the blobs that the messages name.
     pub blobs: &'a [String],
+    /// The idempotency key; only of a batch of one.
+    pub once: Option<Once<'a>>,
+    /// Fields that the first call writes into the batch besides those that the scripts keep there: [`label_field`] and its
+    /// value, `key`, `shared_bytes`, `shared_parts`.
+    pub fields: &'a [(String, String)],
 }
+
+/// The field of a batch that holds this label.
+pub fn label_field(name: &str) -> String {
+    format!("{LABEL_PREFIX}{name}")
+}
+
+/// What the fields of labels begin with.
+pub(crate) const LABEL_PREFIX: &str = "label.";
 
 /// What became of an [`Enqueue`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +97,27 @@ pub enum Enqueued {
         /// Its limit.
         limit: u64,
     },
+    /// The idempotency key is taken; nothing was enqueued.
+    Known {
+        /// The batch that took it.
+        batch: BatchId,
+        /// The digest of that batch's work.
+        digest: String,
+    },
 }
 
 /// As much of a duration as a script can add to a time.
 fn milliseconds(duration: Duration) -> u64 {
     const LONGEST_MS: u64 = defaults::INTEGER_MAX / 8;
     u64::try_from(duration.as_millis()).unwrap_or(LONGEST_MS).min(LONGEST_MS)
+}
+
+/// Reads what an idempotency key holds: the batch that took it, a space, the digest of its work.
+fn known(held: &str) -> Result<Enqueued, BrokerError> {
+    let foreign =
+        || BrokerError::refused("enqueue", format!("the idempotency key holds {held:?}, which is none of ours"));
+    let (batch, digest) = held.split_once(' ').ok_or_else(foreign)?;
+    Ok(Enqueued::Known { batch: batch.parse().map_err(|_| foreign())?, digest: digest.to_owned() })
 }
 
 impl Broker {
@@ -89,7 +128,8 @@ impl Broker {
             .key(self.keys.batch(call.batch))
             .key(self.keys.batches())
             .key(self.keys.queues())
-            .key(self.keys.paused());
+            .key(self.keys.paused())
+            .key(call.once.map_or_else(|| self.keys.none(), |once| self.keys.once(once.key)));
         script.key(self.queue_keys(call.queue).as_slice()).key(call.blobs);
         // A message that is due in a month expires later still: the script adds its life to this.
         let blob_margin = call.result_ttl.saturating_add(defaults::BLOB_MARGIN);
@@ -99,7 +139,13 @@ impl Broker {
         script.arg(call.due_at_ms.map_or(String::new(), |due| due.to_string()));
         script.arg(milliseconds(call.result_ttl)).arg(milliseconds(blob_margin));
         script.arg(defaults::QUEUE_DEPTH_MAX).arg(defaults::ABANDONED_AFTER.as_millis() as u64);
-        script.arg(call.result_bytes.min(defaults::INTEGER_MAX)).arg(call.messages);
+        script.arg(call.result_bytes.min(defaults::INTEGER_MAX));
+        script.arg(call.once.map_or(String::new(), |once| format!("{} {}", call.batch, once.digest)));
+        script.arg(call.once.map_or(0, |once| milliseconds(once.window).max(1))).arg(call.fields.len());
+        for (field, value) in call.fields {
+            script.arg(field).arg(value);
+        }
+        script.arg(call.messages);
         let mut reply = Reply::new("enqueue", script.invoke_async(conn).await?)?;
         let status = reply.text()?;
         let enqueued = match status.as_str() {
@@ -110,6 +156,7 @@ impl Broker {
             "GONE" => Enqueued::Gone,
             "BLOB_GONE" => Enqueued::BlobGone { key: reply.text()? },
             "FULL" => Enqueued::QueueFull { depth: reply.int()?, limit: reply.int()? },
+            "KNOWN" => known(&reply.text()?)?,
             _ => return Err(reply.mismatch()),
         };
         tracing::debug!(event = events::BATCH_ENQUEUED, batch = %call.batch, seq = call.seq, reply = status);

@@ -6,12 +6,13 @@ use gristmill_shared::{BatchId, KernelName, Lane, OutcomeKind, QueueName};
 use redis::aio::ConnectionLike;
 
 use crate::Broker;
+use crate::enqueue::{LABEL_PREFIX, label_field};
 use crate::error::BrokerError;
 
 type Fields = BTreeMap<String, String>;
 
 /// What [`BatchRecord`] is read from, besides the counters of the outcomes.
-const BATCH_FIELDS: [&str; 14] = [
+const BATCH_FIELDS: [&str; 15] = [
     "kernel",
     "queue",
     "state",
@@ -26,6 +27,7 @@ const BATCH_FIELDS: [&str; 14] = [
     "abandoned",
     "stopped",
     "result_bytes_max",
+    "key",
 ];
 
 /// A queue as its counters show it.
@@ -97,6 +99,10 @@ pub struct BatchRecord {
     pub stopped: bool,
     /// Bytes that its results may take.
     pub result_bytes_max: Option<u64>,
+    /// The idempotency key that it was submitted with.
+    pub key: Option<String>,
+    /// What its submitter wrote on it, by name.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl BatchRecord {
@@ -219,7 +225,7 @@ impl Broker {
         conn: &mut C,
         batch: BatchId,
     ) -> Result<Option<BatchRecord>, BrokerError> {
-        let fields = self.batch_fields(conn, batch).await?;
+        let (fields, names) = self.batch_fields(conn, batch).await?;
         let text = |name: &str| fields.get(name).cloned().unwrap_or_default();
         let state = match fields.get("state").map(String::as_str) {
             Some("open") => BatchState::Open,
@@ -227,6 +233,7 @@ impl Broker {
             Some("finished") => BatchState::Finished,
             _ => return Ok(None),
         };
+        let labels = self.labels(conn, batch, &names).await?;
         Ok(Some(BatchRecord {
             kernel: text("kernel"),
             queue: text("queue"),
@@ -243,14 +250,41 @@ impl Broker {
             abandoned: text("abandoned") == "1",
             stopped: fields.contains_key("stopped"),
             result_bytes_max: optional(&fields, "result_bytes_max"),
+            key: fields.get("key").cloned(),
+            labels,
         }))
     }
 
-    /// The readable fields, by name: that of a batch of one also holds its outcome, which is binary and may be large.
-    async fn batch_fields<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Fields, BrokerError> {
+    /// The readable fields, by name, and the names of all fields: that of a batch of one also holds its outcome, which is
+    /// binary and may be large.
+    async fn batch_fields<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+    ) -> Result<(Fields, Vec<String>), BrokerError> {
         let names: Vec<&str> = BATCH_FIELDS.into_iter().chain(OutcomeKind::ALL.map(OutcomeKind::as_str)).collect();
+        let key = self.keys.batch(batch);
+        let mut pipe = redis::pipe();
+        pipe.cmd("HMGET").arg(&key).arg(&names).cmd("HKEYS").arg(&key);
+        let (values, all): (Vec<Option<String>>, Vec<String>) = pipe.query_async(conn).await?;
+        let fields = names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        Ok((fields.collect(), all))
+    }
+
+    /// The labels among the fields of a batch.
+    async fn labels<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        fields: &[String],
+    ) -> Result<Fields, BrokerError> {
+        let names: Vec<&str> = fields.iter().filter_map(|field| field.strip_prefix(LABEL_PREFIX)).collect();
+        if names.is_empty() {
+            return Ok(Fields::new());
+        }
+        let fields: Vec<String> = names.iter().map(|name| label_field(name)).collect();
         let values: Vec<Option<String>> =
-            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg(&names).query_async(conn).await?;
+            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg(&fields).query_async(conn).await?;
         Ok(names.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect())
     }
 

@@ -36,7 +36,7 @@ mod weed;
 pub use cancel::{CancelMark, Cancelled};
 pub use claim::{Budget, Call, Claim, ClaimFlag, Claimed, ClaimedMessage, Parked, Sources};
 pub use ending::{Dead, Destination, Ending, ParkedList, Replacement, Run};
-pub use enqueue::{Enqueue, Enqueued};
+pub use enqueue::{Enqueue, Enqueued, Once, label_field};
 pub use error::BrokerError;
 pub use inspect::{BatchRecord, BatchState, KernelRecord, QueueStats, ServerInfo};
 pub use lease::{Left, Renewed};

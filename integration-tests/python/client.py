@@ -55,9 +55,9 @@ def enqueue(client, ns, batch, queue, kernel, args):
     """Puts one task into its queue."""
     seconds, micros = client.time()
     expires_at_ms = seconds * 1000 + micros // 1000 + MESSAGE_LIFE_MS
-    keys = [f"{ns}batch:{batch}", f"{ns}batches", f"{ns}queues", f"{ns}paused", *queue_keys(ns, queue)]
+    keys = [f"{ns}batch:{batch}", f"{ns}batches", f"{ns}queues", f"{ns}paused", f"{ns}none", *queue_keys(ns, queue)]
     argv = [str(batch), f"{ns}done:{batch}", 0, 1, 1, kernel, 1, queue, 2, ""]
-    argv += [RESULT_TTL_MS, RESULT_TTL_MS + 24 * HOUR_MS, 50_000_000, 300_000, 1 << 30]
+    argv += [RESULT_TTL_MS, RESULT_TTL_MS + 24 * HOUR_MS, 50_000_000, 300_000, 1 << 30, "", 0, 0]
     argv.append(message(batch, queue, expires_at_ms, kernel, args))
     call = client.register_script(script("enqueue", "message", "queues", "finish"))
     reply = call(keys=keys, args=argv)

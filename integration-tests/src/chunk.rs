@@ -46,6 +46,8 @@ pub async fn enqueue_messages<A: Serialize>(redis: &Redis, kernel: &str, args: &
         result_ttl: DAY,
         result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
         blobs: &[],
+        once: None,
+        fields: &[],
     };
     let enqueued = broker.enqueue(&mut connection, &call).await.expect("the private Redis answers");
     assert_eq!(enqueued, Enqueued::Done { next_seq: 1 });
@@ -76,6 +78,6 @@ fn message<A: Serialize>(
     };
     let args = args.iter().map(|value| ByteBuf::from(codec::encode(value).expect("plain values"))).collect();
     let body =
-        Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default(), history: Vec::new() };
+        Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default(), ..Body::default() };
     Message::new(header, &body).expect("header and body agree")
 }

@@ -136,6 +136,8 @@ impl Sender {
             result_ttl: packer.options.effective_result_ttl(),
             result_bytes: packer.options.effective_result_bytes(),
             blobs: &call.blobs,
+            once: None,
+            fields: &[],
         };
         Ok(call!(client, connection => client.broker().enqueue(connection, &enqueue)))
     }
@@ -167,7 +169,7 @@ impl Sender {
         let batch = self.packer.batch;
         match answer {
             Enqueued::Done { .. } | Enqueued::Duplicate { .. } => Ok(()),
-            Enqueued::Sealed => Err(ClientError::BatchSealed(batch)),
+            Enqueued::Sealed | Enqueued::Known { .. } => Err(ClientError::BatchSealed(batch)),
             Enqueued::Gap { .. } | Enqueued::Gone => Err(ClientError::BatchGone(batch)),
             Enqueued::BlobGone { key } => Err(ClientError::BlobGone(key)),
             Enqueued::QueueFull { depth, limit } => {

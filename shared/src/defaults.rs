@@ -43,6 +43,19 @@ pub const ABANDONED_AFTER: Duration = Duration::from_secs(5 * 60);
 pub const TOUCH: Duration = Duration::from_secs(60);
 /// How long a kernel stays listed after it was last offered.
 pub const KERNEL_LISTED: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long an idempotency key is kept.
+pub const KEY_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// The shortest and the longest time that an idempotency key may be kept.
+pub const KEY_WINDOW_RANGE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(30 * 24 * 3600);
+/// Longest idempotency key, bytes.
+pub const KEY_BYTES_MAX: usize = 256;
+/// Most labels of one batch.
+pub const LABELS_MAX: usize = 16;
+/// Longest name of a label, bytes.
+pub const LABEL_NAME_BYTES_MAX: usize = 64;
+/// Longest value of a label, bytes.
+pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 
 /// Retries of kernel errors beyond the first attempt.
 pub const RETRIES: u16 = 0;
@@ -106,6 +119,12 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 pub const BLOB_PART_BYTES: usize = 8 * 1024 * 1024;
 /// Largest single argument or output.
 pub const BLOB_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest shared input of a batch.
+pub const SHARED_BYTES_MAX: u64 = 4 << 30;
+/// What a consumer keeps of shared input, unless it is told otherwise; less where its memory is limited.
+pub const SHARED_CACHE: u64 = 1 << 30;
+/// Shared input that no task has read for so long is not kept.
+pub const SHARED_UNUSED: Duration = Duration::from_secs(600);
 /// Inline outputs of one run stop here; what comes after goes to blobs.
 pub const RUN_BYTES_MAX: usize = 512 * 1024;
 
@@ -115,6 +134,14 @@ pub const RESULTS_PER_BUCKET: u64 = 8_192;
 pub const SETTLE_OUTCOMES_MAX: usize = 64;
 /// Longest text kept of an error message, bytes.
 pub const ERROR_TEXT_BYTES_MAX: usize = 4_096;
+/// Most causes kept of an error.
+pub const ERROR_CHAIN_MAX: usize = 8;
+/// Longest name kept of an error's kind, bytes.
+pub const ERROR_KIND_BYTES_MAX: usize = 128;
+/// Longest place kept of a panic, bytes.
+pub const ERROR_PLACE_BYTES_MAX: usize = 256;
+/// Largest value that a kernel may attach to an error, bytes of MessagePack.
+pub const ERROR_DETAILS_BYTES_MAX: usize = 16 * 1024;
 /// Longest progress note of a task, bytes.
 pub const PROGRESS_BYTES_MAX: usize = 120;
 /// Integers in headers and counters stay exact in Lua up to here.

@@ -160,6 +160,11 @@ impl Keys {
         self.key("fsck")
     }
 
+    /// string with TTL: the batch that was enqueued with this idempotency key, and a digest of its work.
+    pub fn once(&self, key: &str) -> String {
+        self.key(format_args!("once:{key}"))
+    }
+
     /// pub/sub channel: hints that something of a batch was settled.
     pub fn done(&self, batch: BatchId) -> String {
         self.key(format_args!("done:{batch}"))

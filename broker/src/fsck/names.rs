@@ -19,6 +19,8 @@ pub(super) enum KeyName {
     Runs(BatchId),
     Blob(BatchId),
     Worker,
+    /// An idempotency key.
+    Once,
     Leases,
     Batches,
     Clock,
@@ -35,6 +37,10 @@ impl KeyName {
     /// Reads the part of a key behind the namespace; none if no such key exists.
     pub(super) fn parse(name: &str) -> Option<Self> {
         let Some((kind, rest)) = name.split_once(':') else { return Self::parse_sole(name) };
+        // Whatever its user has chosen, colons included.
+        if kind == "once" {
+            return (!rest.is_empty()).then_some(Self::Once);
+        }
         let queue = |name: &str| QueueName::new(name).ok();
         let (owner, tail) = match rest.split_once(':') {
             Some((owner, tail)) => (owner, Some(tail)),
@@ -82,7 +88,7 @@ impl KeyName {
             Self::Ready(..) | Self::Doorbell(_) | Self::Parked(_) | Self::Inflight(_) | Self::Runs(_) => "list",
             Self::Scheduled(_) | Self::Dead(_) | Self::Leases | Self::Batches => "zset",
             Self::Queues | Self::Paused => "set",
-            Self::Blob(_) | Self::Fsck => "string",
+            Self::Blob(_) | Self::Once | Self::Fsck => "string",
             _ => "hash",
         }
     }
@@ -141,6 +147,7 @@ mod tests {
             (keys.runs(batch), KeyName::Runs(batch)),
             (keys.blob(batch, "a7", 0), KeyName::Blob(batch)),
             (keys.worker("w"), KeyName::Worker),
+            (keys.once("order 17: {a}"), KeyName::Once),
             (keys.leases(), KeyName::Leases),
             (keys.cancelled(), KeyName::Cancelled),
             (keys.fsck(), KeyName::Fsck),
@@ -148,7 +155,7 @@ mod tests {
         for (key, name) in all {
             assert_eq!(KeyName::parse(key.strip_prefix(keys.prefix()).unwrap()), Some(name), "{key}");
         }
-        for foreign in ["", "none", "ready", "ready:A", "ready:q:top", "batch:1", "results:x:1", "queue:q:x"] {
+        for foreign in ["", "none", "once:", "ready", "ready:A", "ready:q:top", "batch:1", "results:x:1", "queue:q:x"] {
             assert_eq!(KeyName::parse(foreign), None, "{foreign}");
         }
     }

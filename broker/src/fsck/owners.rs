@@ -38,6 +38,7 @@ fn life(name: &KeyName) -> Option<Duration> {
         KeyName::Blob(_) | KeyName::Parked(_) => longest,
         KeyName::Doorbell(_) | KeyName::Worker => Duration::from_secs(10),
         KeyName::Clock | KeyName::Kernels => defaults::KERNEL_LISTED,
+        KeyName::Once => *defaults::KEY_WINDOW_RANGE.end(),
         KeyName::Fsck => Duration::from_secs(600),
         _ => return None,
     })

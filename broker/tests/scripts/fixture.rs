@@ -53,7 +53,7 @@ pub fn message(batch: BatchId, queue_name: &str, lane: Lane, first: u64, count: 
 
 pub fn body(count: u32) -> Body {
     let args = (0..count).map(|i| codec::encode(&i).unwrap().into()).collect();
-    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), history: Vec::new() }
+    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), ..Body::default() }
 }
 
 pub fn single(batch: BatchId, queue_name: &str) -> Message {
@@ -293,6 +293,8 @@ pub fn first_call<'a>(message: &'a Message, encoded: &'a [Vec<u8>]) -> Enqueue<'
         result_ttl: Duration::from_millis(DAY_MS),
         result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
         blobs: &[],
+        once: None,
+        fields: &[],
     }
 }
 

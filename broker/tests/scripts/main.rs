@@ -20,6 +20,7 @@ mod judge;
 mod large;
 mod lease;
 mod manage;
+mod once;
 mod promote;
 mod promote_many;
 mod purge;

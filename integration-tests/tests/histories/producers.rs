@@ -86,7 +86,7 @@ impl Producer {
                 args,
                 blob: self.blob(),
                 options: TaskOptions::default(),
-                history: Vec::new(),
+                ..Body::default()
             };
             messages.push(Message::new(header, &body)?.encode()?);
             first += u64::from(count);
@@ -143,6 +143,8 @@ impl World<'_> {
             result_ttl: Duration::from_millis(RESULT_TTL_MS),
             result_bytes: plan.result_bytes(),
             blobs: &blobs,
+            once: None,
+            fields: &[],
         };
         let expected = self.expected(at, &call);
         let answer = self.broker.enqueue(&mut self.conn, &call).await?;
@@ -181,6 +183,8 @@ impl World<'_> {
                 "BLOB_GONE"
             }
             Enqueued::QueueFull { .. } => "FULL",
+            // No producer here takes an idempotency key; the tests of the script do.
+            Enqueued::Known { .. } => "KNOWN",
         };
         self.coverage.reply("enqueue", reply);
         Ok(matches!(reply, "SEALED") || self.producers[at].next == plan.calls.len())

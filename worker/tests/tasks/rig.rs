@@ -90,6 +90,8 @@ impl Rig {
             result_ttl: Duration::from_secs(600),
             result_bytes: gristmill_shared::defaults::RESULT_BYTES_MAX,
             blobs: &blob.iter().flat_map(|blob| self.broker.blob_keys(batch, blob)).collect::<Vec<_>>(),
+            once: None,
+            fields: &[],
         };
         let enqueued = self.broker.enqueue(&mut self.conn, &call).await.unwrap();
         assert!(matches!(enqueued, Enqueued::Done { .. }), "{enqueued:?}");
@@ -134,7 +136,7 @@ impl Rig {
             args: inline,
             blob: blob.cloned(),
             options: what.options.clone(),
-            history: Vec::new(),
+            ..Body::default()
         };
         Message::new(header, &body).unwrap().encode().unwrap()
     }

@@ -18,7 +18,7 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
     let unknown =
         |what: String| Exit::new(Exit::UNKNOWN, format!("there is no {what}: the id is wrong, or it expired"));
     let for_people = !args.json;
-    let fields = match (args.id, client.batch(batch).await?) {
+    let fields = match (args.id, client.batch_record(batch).await?) {
         (Id::Batch(_), Some(record)) => {
             let mut fields = batch_fields(&args.id.to_string(), &record, client.now_ms());
             if for_people {
@@ -117,6 +117,8 @@ mod tests {
             abandoned: false,
             stopped: false,
             result_bytes_max: None,
+            key: None,
+            labels: Default::default(),
         }
     }
 
