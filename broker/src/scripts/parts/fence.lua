@@ -22,10 +22,9 @@ end
 
 -- '' run it; 'x' expired; 'c' cancelled; 'b:100' cancelled because the results of its batch take more than so many
 -- bytes; 's:1,2' these of its tasks are cancelled.
-local function flag_of(m, now, cancelled_key, any_cancelled)
-  local queue, _, _, _, expires, raw = header(m)
+local function flag_of(raw, expires, now, cancelled_key, any_cancelled)
   -- A foreign hand was here: the consumer ends over it, and reclaim buries it.
-  if not queue then return '' end
+  if not raw then return '' end
   if any_cancelled then
     local mark = redis.call('HGET', cancelled_key, batch_text(raw))
     local bytes = mark and string.match(mark, '^%-!(%d+)')
@@ -37,20 +36,26 @@ local function flag_of(m, now, cancelled_key, any_cancelled)
   return ''
 end
 
--- The answer of claim: settled, position of the first message listed, then message and flag in turn.
-local function answer(status, settled, base, messages, now, cancelled_key)
+-- The answer of claim: settled, position of the first message listed, then message and flag in turn. `taken` has the
+-- expiry and the batch of each message beside it (parts/take.lua).
+local function answer(status, settled, base, taken, now, cancelled_key)
   local any_cancelled = redis.call('HLEN', cancelled_key) > 0
   local reply = { status, settled, base }
-  for _, m in ipairs(messages) do
-    reply[#reply + 1] = m
-    reply[#reply + 1] = flag_of(m, now, cancelled_key, any_cancelled)
+  for i, m in ipairs(taken) do
+    reply[2 + 2 * i] = m
+    reply[3 + 2 * i] = flag_of(taken.raws[i], taken.expiries[i], now, cancelled_key, any_cancelled)
   end
   return reply
 end
 
 -- The answer to a call whose first reply was lost: everything unsettled, flags computed anew.
 local function replay(consumer_key, inflight_key, cancelled_key)
-  local settled = settled_so_far(consumer_key)
-  return answer('REPLAY', settled, settled, redis.call('LRANGE', inflight_key, 0, -1), now_ms(), cancelled_key)
+  local settled, now = settled_so_far(consumer_key), now_ms()
+  local held = redis.call('LRANGE', inflight_key, 0, -1)
+  held.expiries, held.raws = {}, {}
+  for i, m in ipairs(held) do
+    local _, _, _, _, expires, raw = header(m)
+    held.expiries[i], held.raws[i] = expires, raw
+  end
+  return answer('REPLAY', settled, settled, held, now, cancelled_key)
 end
-

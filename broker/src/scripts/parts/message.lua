@@ -22,27 +22,38 @@ local function int(n)
   return string.format('%.0f', n)
 end
 
+-- Most calls are about many messages of one batch and one queue: what was worked out for one is kept for the next.
+local text_of, is_name = {}, {}
+local UUID = '%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x'
+
 -- The id of a batch as text, from the 16 bytes of a header.
 local function batch_text(raw)
-  local hex = string.gsub(raw, '.', function(c) return string.format('%02x', string.byte(c)) end)
-  return string.sub(hex, 1, 8) .. '-' .. string.sub(hex, 9, 12) .. '-' .. string.sub(hex, 13, 16) .. '-'
-    .. string.sub(hex, 17, 20) .. '-' .. string.sub(hex, 21, 32)
+  local text = text_of[raw]
+  if not text then
+    text = string.format(UUID, string.byte(raw, 1, 16))
+    text_of[raw] = text
+  end
+  return text
+end
+
+-- Whether a queue may be called so.
+local function is_queue_name(name)
+  if is_name[name] == nil then is_name[name] = not string.find(name, '[^a-z0-9_.-]') end
+  return is_name[name]
 end
 
 -- queue, lane (1 high, 2 normal, 3 low), count, first, expires_at_ms, raw batch id, single; nil if unreadable.
 local function header(m)
-  if #m < 51 or string.sub(m, 1, 2) ~= 'GM' then return nil end
-  local lane, queue_bytes = string.byte(m, 5), string.byte(m, 50)
-  local count, first, expires = u32(m, 42), u64(m, 34), u64(m, 10)
-  local single = string.byte(m, 4) % 2 == 1
-  local attempt = string.byte(m, 6) * 256 + string.byte(m, 7)
-  if lane > 2 or attempt == 0 or count < 1 or count > 4096 then return nil end
+  if #m < 51 or #m > 131072 then return nil end
+  local magic, _, flags, lane, attempt, _, _, expires, raw, first, count, _, queue_bytes = struct.unpack('>c2BBBHBBI8c16I8I4I4B', m)
+  if magic ~= 'GM' or lane > 2 or attempt == 0 or count < 1 or count > 4096 then return nil end
   if first > 9007199254740992 - 4096 or expires > 9007199254740992 then return nil end
+  local single = flags % 2 == 1
   if single and (first ~= 0 or count ~= 1) then return nil end
-  if queue_bytes < 1 or queue_bytes > 64 or #m < 50 + queue_bytes or #m > 131072 then return nil end
+  if queue_bytes < 1 or queue_bytes > 64 or #m < 50 + queue_bytes then return nil end
   local queue = string.sub(m, 51, 50 + queue_bytes)
-  if string.find(queue, '[^a-z0-9_.-]') then return nil end
-  return queue, lane + 1, count, first, expires, string.sub(m, 18, 33), single
+  if not is_queue_name(queue) then return nil end
+  return queue, lane + 1, count, first, expires, raw, single
 end
 
 -- Calls a command with all of `list`. Lua unpacks some thousand values at most, and an error in the middle of a

@@ -23,16 +23,22 @@ local function read_sources(queues, k, a)
   return s
 end
 
+-- What was taken: messages, and beside each what its header says of its tasks, its expiry and its batch.
+local function nothing_taken()
+  return { counts = {}, expiries = {}, raws = {} }
+end
+
 -- How many of `peeked` fit; the first message of a call always does. What names another queue than that of its
 -- list was put there by a foreign hand: it would be counted here when it is taken, and there when it ends.
 local function fitting(name, s, taken, peeked, unreadable)
   local fit = 0
   for _, m in ipairs(peeked) do
-    local queue, _, count = header(m)
+    local queue, _, count, _, expires, raw = header(m)
     if queue ~= name then
       unreadable[#unreadable + 1] = m
     elseif #taken == 0 or (count <= s.tasks and #m <= s.bytes) then
-      taken[#taken + 1] = m
+      local n = #taken + 1
+      taken[n], taken.counts[n], taken.expiries[n], taken.raws[n] = m, count, expires, raw
       s.tasks, s.bytes = s.tasks - count, s.bytes - #m
     else
       return fit, true
@@ -51,10 +57,7 @@ local function take_from(list, s, taken, now)
     local fit, spent = fitting(list.queue.name, s, taken, peeked, unreadable)
     if fit > 0 then redis.call('LTRIM', list.key, fit, -1) end
     local tasks = 0
-    for i = before + 1, #taken do
-      local _, _, count = header(taken[i])
-      tasks = tasks + count
-    end
+    for i = before + 1, #taken do tasks = tasks + taken.counts[i] end
     count_tasks(list.queue, list.from, -tasks)
     count_tasks(list.queue, 'running_tasks', tasks)
     for _, m in ipairs(unreadable) do bury_unreadable(list.queue, m, now) end
@@ -66,7 +69,7 @@ end
 
 -- Moves messages into the in-flight list and returns them.
 local function take(s, inflight_key, paused_key, now)
-  local taken = {}
+  local taken = nothing_taken()
   s.messages = math.min(s.messages, INFLIGHT_MESSAGES_MAX - redis.call('LLEN', inflight_key))
   local paused = {}
   for _, name in ipairs(redis.call('SMEMBERS', paused_key)) do paused[name] = true end
