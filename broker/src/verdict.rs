@@ -164,7 +164,7 @@ fn loss_delay(losses: u8, jitter: f64) -> Option<u64> {
 
 fn end(ending: &mut Ending, suspect: &Suspect, body: &Body, message: Message, kind: OutcomeKind) {
     let mut failure = Failure::new(suspect.certificate.summary.clone(), message.header.attempt);
-    failure.certificate = Some(suspect.certificate.clone());
+    failure.certificate = Some(Box::new(suspect.certificate.clone()));
     ending.dead.push(Dead { epitaph: Epitaph::new(kind, &body.kernel, &failure), message: message.clone() });
     let header = message.header;
     let times = suspect.certificate.run_ms.map(|ms| TaskTime::of(Duration::from_millis(ms))).into_iter().collect();

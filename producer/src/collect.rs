@@ -22,13 +22,9 @@ pub(crate) fn output(task: TaskId, collected: Collected) -> Output {
         Collected::Outcome(Outcome::Value(bytes), _) => Ok(bytes),
         // The collector reads blobs; a reference that it leaves is as good as gone.
         Collected::Outcome(Outcome::Blob(_), _) => Err(TaskError::OutputGone(task)),
-        Collected::Outcome(Outcome::Bad(kind, failure), _) => Err(TaskError::Ended(TaskFailure {
-            task,
-            kind,
-            message: failure.message,
-            attempt: failure.attempt,
-            certificate: failure.certificate.map(Box::new),
-        })),
+        Collected::Outcome(Outcome::Bad(kind, failure), _) => {
+            Err(TaskError::Ended(TaskFailure::new(task, kind, failure)))
+        }
         Collected::Delivered => Err(TaskError::Delivered(task)),
     }
 }

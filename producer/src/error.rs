@@ -1,9 +1,12 @@
 //! Errors for people: what is wrong, which value, what to do.
 
 use gristmill_broker::BrokerError;
-use gristmill_shared::codec::CodecError;
+use gristmill_shared::codec::{self, CodecError};
 use gristmill_shared::connection::{ConnectionError, Endpoint};
+use gristmill_shared::failure::{self, Failure};
 use gristmill_shared::names::NameError;
+use gristmill_shared::serde::de::DeserializeOwned;
+use gristmill_shared::serde_bytes::ByteBuf;
 use gristmill_shared::{BatchId, Certificate, OutcomeKind, TaskId, size};
 
 /// The client could not do its part.
@@ -115,18 +118,68 @@ impl ClientError {
 
 /// How one task ended that did not succeed.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("task {task} {}: {message}{}", verb(*kind), attempts(*attempt))]
+#[error("task {task} {}: {}{}", verb(*kind), self.line(), attempts(*attempt))]
 pub struct TaskFailure {
     /// Which task.
     pub task: TaskId,
     /// How it ended.
     pub kind: OutcomeKind,
-    /// Why.
+    /// Why: the outermost message. [`line`](Self::line) joins it with what lay behind it.
     pub message: String,
     /// The attempt that ended it, from 1.
     pub attempt: u16,
     /// What is known of the death, where a process died.
     pub certificate: Option<Box<Certificate>>,
+    // Most failures are looked at for nothing but their message: a `Result` with this error stays small.
+    said: Option<Box<Said>>,
+}
+
+/// What a kernel's error says besides its message.
+#[derive(Debug, Clone, Default)]
+struct Said {
+    kind: Option<String>,
+    chain: Vec<String>,
+    place: Option<String>,
+    details: Option<Vec<u8>>,
+}
+
+impl TaskFailure {
+    pub(crate) fn new(task: TaskId, kind: OutcomeKind, failure: Failure) -> Self {
+        let Failure { message, attempt, certificate, kind: name, chain, place, details } = failure;
+        let said = Said { kind: name, chain, place, details: details.map(ByteBuf::into_vec) };
+        let empty = said.kind.is_none() && said.chain.is_empty() && said.place.is_none() && said.details.is_none();
+        Self { task, kind, message, attempt, certificate, said: (!empty).then(|| Box::new(said)) }
+    }
+
+    /// What sort of error the kernel returned: the name of its type, `panic`, or what the kernel says.
+    pub fn kind_name(&self) -> Option<&str> {
+        self.said.as_ref()?.kind.as_deref()
+    }
+
+    /// What lay behind the error, outermost first.
+    pub fn chain(&self) -> &[String] {
+        self.said.as_ref().map_or(&[], |said| &said.chain)
+    }
+
+    /// Where the kernel panicked: `file:line:column`.
+    pub fn place(&self) -> Option<&str> {
+        self.said.as_ref()?.place.as_deref()
+    }
+
+    /// The value that the kernel attached with `KernelError::details`; none if it attached none.
+    pub fn details<T: DeserializeOwned>(&self) -> Option<Result<T, ClientError>> {
+        Some(codec::decode(self.details_bytes()?).map_err(ClientError::from))
+    }
+
+    /// The same as MessagePack.
+    pub fn details_bytes(&self) -> Option<&[u8]> {
+        self.said.as_ref()?.details.as_deref()
+    }
+
+    /// Message, causes and place in one line.
+    pub fn line(&self) -> String {
+        failure::line(&self.message, self.chain(), self.place())
+    }
 }
 
 /// Why there is no result.

@@ -62,6 +62,9 @@ pub struct Certificate {
     /// The last progress note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
+    /// How far the task was, from 0 to 1, as it said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<f64>,
     /// The consumer.
     pub consumer: String,
     /// The host it ran on, as its worker calls itself.
@@ -83,6 +86,7 @@ impl Certificate {
             peak_rss_bytes: None,
             run_ms: None,
             progress: None,
+            fraction: None,
             consumer: consumer.into(),
             host: None,
         }

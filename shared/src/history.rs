@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificate::Certificate;
 use crate::dead_letter::DeadLetter;
 use crate::defaults::{HISTORY_MAX, HISTORY_TEXT_BYTES_MAX};
-use crate::outcome::cut;
+use crate::failure::cut;
 
 /// One end of a task that somebody retried afterwards.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,11 +14,14 @@ pub struct EarlierEnd {
     pub at_ms: u64,
     /// The outcome's word.
     pub reason: String,
-    /// What went wrong.
+    /// What went wrong, in one line: [`Failure::line`](crate::Failure::line).
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// The attempt that ended it, from 1.
     pub attempt: u16,
+    /// What sort of error it was, as its kernel says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// The death certificate, where a process died.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
@@ -32,9 +35,10 @@ impl EarlierEnd {
         Self {
             at_ms: letter.at_ms,
             reason: letter.epitaph.reason.clone(),
-            message: failure.map(|failure| cut(&failure.message, HISTORY_TEXT_BYTES_MAX)).unwrap_or_default(),
+            message: failure.map(|failure| cut(&failure.line(), HISTORY_TEXT_BYTES_MAX)).unwrap_or_default(),
             attempt,
-            certificate: failure.and_then(|failure| failure.certificate.clone()),
+            kind: failure.and_then(|failure| failure.kind.clone()),
+            certificate: failure.and_then(|failure| failure.certificate.as_deref().cloned()),
         }
     }
 }

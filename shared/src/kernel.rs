@@ -1,6 +1,5 @@
 //! What a kernel is: a named, typed function that computes.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::context::TaskContext;
+pub use crate::kernel_error::{KernelError, Retry};
 use crate::names::KernelName;
 
 /// The signature of a kernel: all that a producer needs to call it.
@@ -58,65 +58,6 @@ pub struct KernelOptions {
     pub time_limit: Option<Duration>,
     /// The memory that a task may need, bytes.
     pub memory: Option<u64>,
-}
-
-/// Why a kernel did not return a value.
-///
-/// Any `std::error::Error` converts into it, so `?` works in a kernel. It implements no `Error`
-/// itself: that conversion could not exist otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelError {
-    /// What went wrong.
-    pub message: String,
-    /// Whether trying again can help.
-    pub retry: Retry,
-}
-
-/// What a kernel says about another attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Retry {
-    /// As the task's options say.
-    #[default]
-    AsConfigured,
-    /// No attempt can succeed.
-    Never,
-    /// If an attempt is left, not before this time has passed.
-    After(Duration),
-}
-
-impl KernelError {
-    /// An error with a text; retried as the task's options say.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), retry: Retry::AsConfigured }
-    }
-
-    /// An error that no retry can cure.
-    pub fn fatal(message: impl Into<String>) -> Self {
-        Self { message: message.into(), retry: Retry::Never }
-    }
-
-    /// An error that should be tried again after `delay`, if an attempt is left.
-    pub fn retry_after(message: impl Into<String>, delay: Duration) -> Self {
-        Self { message: message.into(), retry: Retry::After(delay) }
-    }
-}
-
-impl fmt::Display for KernelError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl<E: std::error::Error> From<E> for KernelError {
-    fn from(error: E) -> Self {
-        let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            message = format!("{message}: {cause}");
-            source = cause.source();
-        }
-        Self::new(message)
-    }
 }
 
 /// Binary data: one MessagePack byte string, where a `Vec<u8>` would be an array of integers.

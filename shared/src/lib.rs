@@ -12,14 +12,17 @@ pub mod dead_letter;
 pub mod defaults;
 pub mod duration;
 pub mod events;
+pub mod failure;
 pub mod history;
 pub mod ids;
 pub mod kernel;
+mod kernel_error;
 pub mod keys;
 pub mod message;
 pub mod names;
 pub mod outcome;
 pub mod size;
+pub mod state;
 pub mod suspect;
 pub mod task_time;
 
@@ -29,13 +32,14 @@ pub mod connection;
 pub mod results;
 
 pub use certificate::{Certificate, DeathCause};
-pub use context::TaskContext;
+pub use context::{Surroundings, TaskContext};
 pub use ids::{BatchId, ConsumerId, TaskId};
 pub use kernel::{Bytes, Kernel, KernelError, KernelOptions, Kernels, RegisteredKernel, Run};
 pub use keys::Keys;
 pub use message::{Body, Header, Lane, Message, TaskOptions};
 pub use names::{KernelName, Namespace, QueueName};
-pub use outcome::{Failure, Outcome, OutcomeKind};
+pub use failure::Failure;
+pub use outcome::{Outcome, OutcomeKind};
 pub use task_time::TaskTime;
 
 pub use gristmill_macros::{kernel, kernels, remote_kernel};

@@ -9,9 +9,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_bytes::{ByteBuf, Bytes as SerdeBytes};
 
-use crate::certificate::Certificate;
 use crate::codec::{self, CodecError};
-use crate::defaults::{ERROR_TEXT_BYTES_MAX, MESSAGE_TASKS_MAX};
+use crate::defaults::MESSAGE_TASKS_MAX;
+pub use crate::failure::Failure;
 use crate::message::BlobRef;
 use crate::task_time::TaskTime;
 
@@ -87,38 +87,6 @@ impl fmt::Display for OutcomeKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// What is told of a task that did not succeed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What went wrong, one line where possible.
-    pub message: String,
-    /// The attempt that ended it, from 1.
-    pub attempt: u16,
-    /// The death certificate, where a process died.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<Certificate>,
-}
-
-impl Failure {
-    /// A failure with its text cut to the limit.
-    pub fn new(message: impl Into<String>, attempt: u16) -> Self {
-        let mut message = message.into();
-        if message.len() > ERROR_TEXT_BYTES_MAX {
-            message = cut(&message, ERROR_TEXT_BYTES_MAX);
-        }
-        Self { message, attempt, certificate: None }
-    }
-}
-
-/// A text that is at most `limit` bytes long; where something is missing, it ends with an ellipsis.
-pub(crate) fn cut(text: &str, limit: usize) -> String {
-    if text.len() <= limit {
-        return text.to_owned();
-    }
-    let end = (0..=limit.saturating_sub(3)).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 /// The outcome of one task.
@@ -225,13 +193,6 @@ mod tests {
         assert_eq!(decode_run(&bytes).unwrap(), run);
         let read: Vec<_> = decode_timed_run(&bytes).unwrap().into_iter().map(|(_, time)| time.byte()).collect();
         assert_eq!(read, [7, 0, 0]);
-    }
-
-    #[test]
-    fn long_error_texts_are_cut_at_a_character() {
-        let failure = Failure::new("ü".repeat(5000), 1);
-        assert!(failure.message.len() <= ERROR_TEXT_BYTES_MAX);
-        assert!(failure.message.ends_with('…'));
     }
 
     proptest! {

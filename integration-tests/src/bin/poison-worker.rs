@@ -38,7 +38,7 @@ fn needs_or_waits(ctx: &TaskContext, path: String) -> Result<(), KernelError> {
 /// Notes how far it is, and waits until this file is there.
 #[kernel]
 fn wait_for(ctx: &TaskContext, path: String) -> Result<u16, KernelError> {
-    ctx.progress(&format!("waits for {path}"));
+    ctx.note(&format!("waits for {path}"));
     while !Path::new(&path).exists() {
         std::thread::sleep(Duration::from_millis(5));
     }

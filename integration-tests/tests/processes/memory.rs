@@ -28,7 +28,7 @@ async fn run(client: &Client, how: &str, trace: &Path, options: &SubmitOptions) 
     let Err(TaskError::Ended(ended)) = task.result().await else { panic!("{how} must not succeed") };
     let executed = std::fs::read_to_string(trace).map_or(0, |lines| lines.lines().count());
     let failure =
-        Failure { message: ended.message, attempt: ended.attempt, certificate: ended.certificate.map(|boxed| *boxed) };
+        Failure { certificate: ended.certificate, ..Failure::new(ended.message, ended.attempt) };
     (ended.kind, failure, executed)
 }
 

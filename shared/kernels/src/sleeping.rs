@@ -51,15 +51,14 @@ mod tests {
     fn it_refuses_what_is_no_time_to_sleep() {
         for seconds in [-0.1, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 86_400.1] {
             let error = sleep(&TaskContext::detached(), seconds).unwrap_err();
-            assert!(error.message.contains("use 0 to 86400"), "{error}");
+            assert!(error.message().contains("use 0 to 86400"), "{error}");
         }
     }
 
     #[test]
     fn it_stops_when_told() {
-        let task = TaskContext::detached().task();
-        let stopped = TaskContext::new(task, 1, Arc::new(AtomicBool::new(true)), Arc::new(|_| {}));
+        let stopped = TaskContext::detached().with_stop(Arc::new(AtomicBool::new(true)));
         let error = sleep(&stopped, SLEEP_SECONDS_MAX).unwrap_err();
-        assert!(error.message.starts_with("stopped after 0."), "{error}");
+        assert!(error.message().starts_with("stopped after 0."), "{error}");
     }
 }

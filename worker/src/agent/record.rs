@@ -155,6 +155,9 @@ fn consumer(slot: &Slot, kernels: &Kernels) -> String {
     if slot.leaving != crate::slot::Leaving::None {
         add("leaving", &slot.leaving.as_str());
     }
+    if let Some(fraction) = slot.fraction {
+        add("fraction", &format_args!("{fraction:.4}"));
+    }
     if let Some(progress) = &slot.progress {
         add("progress", progress);
     }
@@ -188,7 +191,7 @@ mod tests {
         assert!(line.starts_with(&format!("{id} idle pid={} rss_bytes=", std::process::id())), "{line}");
         let task = BatchId::new().task(3);
         assert!(slot.begin(&Begin { position: 0, item: 0, task, kernel: 9, time_limit: None, memory: None }));
-        slot.note_progress("half way");
+        slot.note_progress(Some(0.5), "half way");
         let line = consumer(&slot, &kernels);
         assert!(line.starts_with(&format!("{id} running pid=")), "{line}");
         assert!(line.contains(&format!(" task={task} kernel=? started_at=20")), "{line}");

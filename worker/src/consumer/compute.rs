@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use gristmill_shared::{KernelError, TaskContext, events};
+use gristmill_shared::state::States;
+use gristmill_shared::{Surroundings, TaskContext, events};
 use nix::errno::Errno;
 
 use super::handover::{Ended, Handover, Item};
@@ -17,11 +18,13 @@ use crate::slot::{Begin, SlotRef};
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Computes until the I/O thread says that it is over.
-pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit, meter: &Meter) {
+pub fn run(handover: &Handover, slot: SlotRef, culprit: &Culprit, meter: &Meter, states: States) {
     panics::guard_thread();
+    let report = move |fraction, note: &str| slot.note_progress(fraction, note);
+    let surroundings = Arc::new(Surroundings::new(Arc::clone(&handover.stop), states, report));
     let (mut ended, mut looked) = (None, Instant::now());
     while let Some(item) = handover.next(ended.take(), |item| culprit.begin(begin(item, meter))) {
-        ended = Some(compute(handover, slot, &item));
+        ended = Some(compute(handover, slot, &surroundings, &item));
         if meter.has_max() && looked.elapsed() >= LOOK_EVERY {
             looked = Instant::now();
             if meter.is_over_max() {
@@ -41,19 +44,17 @@ fn task(item: &Item) -> gristmill_shared::TaskId {
     item.job.header.batch.task(item.job.header.first + u64::from(item.item))
 }
 
-fn compute(handover: &Handover, slot: SlotRef, item: &Item) -> Ended {
+fn compute(handover: &Handover, slot: SlotRef, surroundings: &Arc<Surroundings>, item: &Item) -> Ended {
     let job = &item.job;
     let (task, attempt) = (task(item), job.header.attempt);
     tracing::debug!(event = events::TASK_STARTED, %task, kernel = job.kernel.name, attempt, "task started");
-    let context =
-        TaskContext::new(task, attempt, Arc::clone(&handover.stop), Arc::new(move |note| slot.note_progress(note)));
-    let context = context.soft_time_limit(job.soft_time_limit);
+    let context = TaskContext::new(surroundings, task, attempt).soft_time_limit(job.soft_time_limit);
     let args: &[u8] = job.args.get(item.item as usize).map_or(&[], |args| args.as_slice());
     // What is found in it after a failed allocation is this task's.
     Errno::clear();
     let began = Instant::now();
     let result = panics::in_kernel(|| (job.kernel.run)(&context, args));
-    let result = result.unwrap_or_else(|panicked| Err(KernelError::new(panicked)));
+    let result = result.unwrap_or_else(Err);
     let run = began.elapsed();
     if !slot.finish(job.position, item.item) {
         wait_for_the_end();

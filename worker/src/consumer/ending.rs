@@ -7,7 +7,7 @@ use gristmill_shared::codec::CodecError;
 use gristmill_shared::dead_letter::Epitaph;
 use gristmill_shared::defaults::{CALL_BYTES_MAX, ERROR_TEXT_BYTES_MAX, MESSAGE_TASKS_MAX, RUN_BYTES_MAX};
 use gristmill_shared::kernel::Retry;
-use gristmill_shared::{Certificate, Failure, Keys, Message, Outcome, OutcomeKind, TaskId};
+use gristmill_shared::{Certificate, Failure, KernelError, Keys, Message, Outcome, OutcomeKind, TaskId};
 
 use super::handover::FAILURES_PER_MESSAGE_MAX;
 use super::inflight::{End, Fate, Held};
@@ -71,12 +71,21 @@ fn weight(held: &Held) -> usize {
     let values = ends().map(|end| match end {
         End::Value(value) => value.len() + 6,
         End::Uploaded(_) => 200,
-        End::Attempt(_, error) => 2 * error.message.len().min(text_limit(bad)) + 2 * LETTER_BYTES,
+        End::Attempt(_, error) => {
+            let details = error.details_bytes().map_or(0, <[u8]>::len);
+            2 * (texts(error).min(text_limit(bad)) + details + LETTER_BYTES)
+        }
         End::Final(_, text) => 2 * text.len().min(text_limit(bad)) + 2 * LETTER_BYTES,
         End::Stopped(..) => 2 * CERTIFICATE_BYTES + 2 * LETTER_BYTES,
     });
     let replaced = if bad > 0 || matches!(held.fate, Fate::Park(_)) { held.bytes } else { 0 };
     values.sum::<usize>() + replaced + LETTER_BYTES
+}
+
+/// Bytes of all texts of an error.
+fn texts(error: &KernelError) -> usize {
+    let short = [error.kind_name(), error.place()].into_iter().flatten().map(str::len).sum::<usize>();
+    error.message().len() + error.chain().iter().map(String::len).sum::<usize>() + short
 }
 
 fn is_bad(end: &End) -> bool {
@@ -147,17 +156,18 @@ impl<J: FnMut() -> f64> Writer<J> {
             End::Uploaded(blob) => self.outcome(held, item, Outcome::Blob(blob.clone()), 200),
             End::Final(kind, text) => return self.bad(held, item, *kind, failure(text, attempt, text_limit)),
             End::Attempt(kind, error) => {
-                if let Some(delay) = self.retry_delay(held, error.retry) {
+                if let Some(delay) = self.retry_delay(held, error.retry()) {
                     return self.again(held, item, delay);
                 }
-                return self.bad(held, item, *kind, failure(&error.message, attempt, text_limit));
+                return self.bad(held, item, *kind, Failure::of(error, attempt, text_limit));
             }
             End::Stopped(kind, certificate) => {
                 if let Some(delay) = self.retry_delay(held, Retry::AsConfigured) {
                     return self.again(held, item, delay);
                 }
                 let mut failure = failure(&certificate.summary, attempt, text_limit);
-                failure.certificate = Some(Certificate { item: Some(item), ..Certificate::clone(certificate) });
+                failure.certificate =
+                    Some(Box::new(Certificate { item: Some(item), ..Certificate::clone(certificate) }));
                 return self.bad(held, item, *kind, failure);
             }
         }
@@ -193,7 +203,7 @@ impl<J: FnMut() -> f64> Writer<J> {
     }
 
     fn bad(&mut self, held: &Held, item: u32, kind: OutcomeKind, failure: Failure) -> Result<(), CodecError> {
-        let bytes = failure.message.len() + LETTER_BYTES;
+        let bytes = failure.bytes() + LETTER_BYTES;
         if !kind.is_dead_letter() {
             self.outcome(held, item, Outcome::Bad(kind, failure), bytes);
             return Ok(());
@@ -202,7 +212,7 @@ impl<J: FnMut() -> f64> Writer<J> {
             Fate::Run { kernel, .. } => kernel.name,
             _ => "",
         };
-        let (task, text) = (held.message.task(item), failure.message.clone());
+        let (task, text) = (held.message.task(item), failure.line());
         self.notes.push(Note::Buried { task, kind, text });
         let epitaph = Epitaph::new(kind, kernel, &failure);
         self.ending.dead.push(Dead { epitaph, message: one(held, item)? });

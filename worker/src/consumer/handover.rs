@@ -21,6 +21,9 @@ use super::pace::Pace;
 /// and all must fit into one call.
 pub const FAILURES_PER_MESSAGE_MAX: u32 = 256;
 
+/// What a failure carries stands in its outcome and in its dead letter, beside all that a call holds besides.
+const DETAILS_WEIGHT: usize = 4;
+
 /// A message that is ready to compute.
 pub struct Job {
     /// Names the message in this process; a position is used again after a release.
@@ -226,7 +229,10 @@ impl Handover {
             current.running = None;
             match &ended.result {
                 Ok(output) => current.output_bytes += output.len(),
-                Err(_) => current.failures += 1,
+                Err(error) => {
+                    current.failures += 1;
+                    current.output_bytes += DETAILS_WEIGHT * error.details_bytes().map_or(0, <[u8]>::len);
+                }
             }
             if current.output_bytes > RUN_BYTES_MAX || current.failures >= FAILURES_PER_MESSAGE_MAX {
                 current.limit = current.limit.min(current.next);

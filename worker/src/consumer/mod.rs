@@ -31,6 +31,7 @@ pub(crate) mod wire;
 
 use std::sync::Arc;
 
+use gristmill_shared::state::States;
 use handover::Handover;
 use meter::Meter;
 use panics::Culprit;
@@ -56,7 +57,7 @@ pub fn run(start: ConsumerStart) -> u8 {
         std::thread::Builder::new().name("io".into()).spawn(move || io::run(start, shared, nudge, their_meter));
     match thread {
         Ok(io) => {
-            compute::run(&handover, slot, &culprit, &meter);
+            compute::run(&handover, slot, &culprit, &meter, States::default());
             io.join().unwrap_or(EXIT_BUG)
         }
         Err(error) => {

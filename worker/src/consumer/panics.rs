@@ -9,7 +9,12 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use gristmill_shared::KernelError;
+
 use crate::slot::{Begin, SlotRef};
+
+/// What sort of error a panic is.
+const KIND: &str = "panic";
 
 thread_local! {
     // The payload that catch_unwind returns has no location; the hook, on the same thread, does.
@@ -66,19 +71,20 @@ pub fn guard_thread() {
     OURS.set(true);
 }
 
-/// Runs a kernel; a panic is an error with its text.
-pub fn in_kernel<T>(kernel: impl FnOnce() -> T) -> Result<T, String> {
+/// Runs a kernel; a panic is an error with its text and its place.
+pub fn in_kernel<T>(kernel: impl FnOnce() -> T) -> Result<T, KernelError> {
     OURS.set(false);
     // A kernel that panics leaves nothing of ours half done: it owns its arguments and its output.
     let result = catch_unwind(AssertUnwindSafe(kernel));
     OURS.set(true);
-    result.map_err(|payload| text(payload.as_ref()))
+    result.map_err(|payload| error(payload.as_ref()))
 }
 
-fn text(payload: &(dyn Any + Send)) -> String {
+fn error(payload: &(dyn Any + Send)) -> KernelError {
+    let error = KernelError::new(format!("panicked: {}", said(payload))).kind(KIND);
     match WHERE.with(RefCell::take) {
-        Some(place) => format!("panicked at {place}: {}", said(payload)),
-        None => format!("panicked: {}", said(payload)),
+        Some(place) => error.at(place),
+        None => error,
     }
 }
 

@@ -117,6 +117,6 @@ mod tests {
     #[test]
     fn an_output_above_the_limit_is_a_failure_that_names_it() {
         let End::Attempt(OutcomeKind::Failed, error) = checked(vec![0; BLOB_BYTES_MAX + 1]) else { panic!("it fails") };
-        assert!(error.message.contains("33554433"), "{}", error.message);
+        assert!(error.message().contains("33554433"), "{}", error);
     }
 }

@@ -120,6 +120,7 @@ fn certificate(io: &Io, running: &Running, limit: Duration) -> Certificate {
         run_ms: Some(running.item_for.as_millis() as u64),
         peak_rss_bytes: Some(slot.peak_rss_bytes).filter(|&bytes| bytes > 0),
         progress: slot.progress,
+        fraction: slot.fraction,
         host: Some(io.config.host.clone()),
         ..Certificate::unseen(DeathCause::TimeLimit, io.consumer.to_string(), summary)
     }

@@ -138,7 +138,7 @@ pub struct SlotTask {
 }
 
 /// A slot, read at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SlotSnapshot {
     /// The consumer.
     pub consumer: ConsumerId,
@@ -152,6 +152,8 @@ pub struct SlotSnapshot {
     pub leaving: Leaving,
     /// Whether it has claimed once.
     pub joined: bool,
+    /// How far the task is, from 0 to 1, as it said last.
+    pub fraction: Option<f64>,
     /// The last progress note of the task.
     pub progress: Option<String>,
     /// Largest resident size that the consumer has noted, bytes; 0: none.
@@ -230,7 +232,7 @@ impl Slot {
         self.kernel.store(what.kernel, Relaxed);
         self.deadline_ms.store(0, Relaxed);
         self.set_memory_limit(None);
-        self.progress.write(why);
+        self.progress.write(None, why);
         // Compute neither begins nor finishes anything from here on: it expects another state.
         self.state.store(pack(TAG_RUNNING, what.position, what.item), Release);
     }
@@ -280,9 +282,9 @@ impl Slot {
         &self.starved
     }
 
-    /// Keeps a progress note of the running task, cut to its limit.
-    pub fn note_progress(&self, note: &str) {
-        self.progress.write(note);
+    /// Keeps what the running task tells of itself: how far it is (none: as before), and a note, cut to its limit.
+    pub fn note_progress(&self, fraction: Option<f64>, note: &str) {
+        self.progress.write(fraction, note);
     }
 
     /// Counters of the place.
@@ -323,10 +325,12 @@ impl Slot {
                 .filter(|&bytes| bytes != 0)
                 .map(|bytes| MemoryLimit { bytes, before: self.memory_before.load(Relaxed) }),
         });
+        let told = task.map(|_| self.progress.read()).unwrap_or_default();
         SlotSnapshot {
             consumer: self.consumer(),
             pid: Some(self.pid.load(Relaxed)).filter(|&pid| pid != 0),
-            progress: task.and_then(|_| self.progress.read()),
+            fraction: told.fraction,
+            progress: told.note,
             task,
             ended: match tag {
                 TAG_LIMIT => Some(EndedFor::Limit),

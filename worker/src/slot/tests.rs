@@ -75,11 +75,14 @@ fn the_first_reason_to_leave_stays() {
 fn progress_belongs_to_one_task() {
     let slot = Slot::default();
     assert!(slot.begin(&begin(1, 0)));
-    slot.note_progress("half way");
-    assert_eq!(slot.snapshot().progress.as_deref(), Some("half way"));
+    slot.note_progress(Some(0.5), "half way");
+    slot.note_progress(None, "still half way");
+    let snapshot = slot.snapshot();
+    assert_eq!((snapshot.fraction, snapshot.progress.as_deref()), (Some(0.5), Some("still half way")));
     assert!(slot.finish(1, 0));
     assert!(slot.begin(&begin(1, 1)));
-    assert_eq!(slot.snapshot().progress, None);
+    let snapshot = slot.snapshot();
+    assert_eq!((snapshot.fraction, snapshot.progress), (None, None));
 }
 
 #[test]

@@ -60,6 +60,7 @@ impl Evidence<'_> {
             peak_rss_bytes: Some(self.reaped.peak_rss_bytes.max(self.slot.peak_rss_bytes)).filter(|&bytes| bytes > 0),
             run_ms: task.map(|task| task.run_ms),
             progress: self.slot.progress.clone(),
+            fraction: self.slot.fraction,
             consumer: self.slot.consumer.to_string(),
             host: Some(self.host.to_owned()),
         }
@@ -139,7 +140,7 @@ mod tests {
             let time_limit = Some(Duration::ZERO);
             let task = BatchId::new().task(0);
             assert!(slot.begin(&Begin { position: 4, item: 1, task, kernel: 0, time_limit, memory: None }));
-            slot.note_progress("row 7");
+            slot.note_progress(Some(0.7), "row 7");
         }
         slot.leave(leaving);
         slot.snapshot()
@@ -155,7 +156,7 @@ mod tests {
         let found = certificate(SIGSEGV_AND_CORE, &slot(true, Leaving::None), false, false);
         assert_eq!((found.cause, found.signal, found.core_dumped), (DeathCause::Crash, Some(11), true));
         assert_eq!(found.summary, "killed by SIGSEGV (core dumped)");
-        assert_eq!((found.item, found.progress.as_deref()), (Some(1), Some("row 7")));
+        assert_eq!((found.item, found.progress.as_deref(), found.fraction), (Some(1), Some("row 7"), Some(0.7)));
         assert_eq!((found.peak_rss_bytes, found.host.as_deref()), (Some(4_096), Some("h1")));
     }
 

@@ -25,7 +25,7 @@ pub fn run(start: ConsumerStart) -> u8 {
         "files" => list_files(),
         "aborts" if first("aborted") => {
             begin(&start, None);
-            start.slot.note_progress("row 7");
+            start.slot.note_progress(None, "row 7");
             std::process::abort()
         }
         "exits" if first("exited") => {

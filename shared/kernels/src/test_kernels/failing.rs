@@ -13,14 +13,11 @@ pub fn fail(ctx: &TaskContext, message: String, failures: u16) -> Result<u16, Ke
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
     fn it_fails_as_often_as_told() {
-        let attempt =
-            |number| TaskContext::new(TaskContext::detached().task(), number, Arc::default(), Arc::new(|_| {}));
+        let attempt = |number| TaskContext::detached().with_attempt(number);
         let refused = Err(KernelError::new("not yet"));
         assert_eq!(fail(&attempt(1), "not yet".into(), 0), Ok(1));
         assert_eq!(fail(&attempt(2), "not yet".into(), 2), refused);

@@ -27,7 +27,7 @@ fn lengths(settlement: &Settlement) -> Vec<(u64, usize)> {
 }
 
 fn fail(held: &mut Held, item: u32, retry: Retry) {
-    let error = KernelError { message: "no".into(), retry };
+    let error = KernelError::new("no").retry_as(retry);
     held.end(item, End::Attempt(OutcomeKind::Failed, error));
 }
 
