@@ -54,6 +54,8 @@ pub struct SubmitOptions {
     pub room_timeout: Option<Duration>,
     /// Tasks per message of a `map`, 1 to 4,096; none: by measured time. A chunk is never larger than 48 KiB.
     pub chunk: Option<u32>,
+    /// Results of a `map` stay in Redis until its handle was told that they are safe.
+    pub acknowledge: bool,
 }
 
 impl SubmitOptions {
@@ -166,6 +168,14 @@ impl SubmitOptions {
     #[must_use]
     pub fn chunk(mut self, tasks: u32) -> Self {
         self.chunk = Some(tasks);
+        self
+    }
+
+    /// Keeps each result of a `map` in Redis until the handle's `acknowledge` says that it is safe: whoever dies before
+    /// finds it there, by the batch's id. Results that nobody acknowledges fill the room that results may take.
+    #[must_use]
+    pub fn acknowledge(mut self, wanted: bool) -> Self {
+        self.acknowledge = wanted;
         self
     }
 

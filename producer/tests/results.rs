@@ -144,3 +144,50 @@ async fn results_that_the_caller_got_are_deleted() {
     assert_eq!(handle.collect().await.unwrap().len() as u64, TASKS);
     assert_eq!(scene.stored(batch).await, 0);
 }
+
+#[tokio::test]
+async fn results_stay_until_the_caller_says_that_they_are_safe() {
+    let mut scene = Scene::new().await;
+    let options = SubmitOptions::new().chunk(1).acknowledge(true);
+    let mut handle = scene.client.map_dyn::<(), _>("square", 0..TASKS, &options).await.unwrap();
+    let batch = handle.id();
+    let mut got = 0;
+    while got < TASKS {
+        let claimed = scene.claim(1).await;
+        scene.settle(&claimed).await;
+        for _ in claimed {
+            handle.next().await.unwrap().unwrap();
+            got += 1;
+        }
+    }
+    assert_eq!(scene.stored(batch).await, TASKS, "nothing is safe yet");
+    assert!(handle.next().await.is_none() && handle.next().await.is_none(), "the end needs no word of the caller");
+    handle.acknowledge(600);
+    // Closing waits until Redis has forgotten what may be forgotten.
+    handle.close().await;
+    assert_eq!(scene.stored(batch).await, TASKS - 600);
+    assert!(scene.client.result_present(batch.task(599)).await.unwrap().unwrap().is_err(), "it was delivered");
+    assert_eq!(scene.client.result_present(batch.task(600)).await.unwrap().unwrap().unwrap(), [0xc0]);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_goes_while_the_map_runs() {
+    let mut scene = Scene::new().await;
+    let options = SubmitOptions::new().chunk(1).acknowledge(true);
+    let mut handle = scene.client.map_dyn::<(), _>("square", 0..10 * TASKS, &options).await.unwrap().unordered();
+    let (batch, mut got, mut most) = (handle.id(), 0, 0);
+    while got < 10 * TASKS {
+        let claimed = scene.claim(1).await;
+        scene.settle(&claimed).await;
+        for _ in claimed {
+            handle.next().await.unwrap().1.unwrap();
+            got += 1;
+            handle.acknowledge(got);
+        }
+        most = most.max(scene.stored(batch).await);
+    }
+    assert!(most < 3 * TASKS, "{most} results stood in Redis at once");
+    assert!(handle.next().await.is_none());
+    handle.close().await;
+    assert_eq!(scene.stored(batch).await, 0);
+}

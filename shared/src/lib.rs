@@ -15,6 +15,7 @@ pub mod events;
 pub mod failure;
 pub mod history;
 pub mod ids;
+pub mod intervals;
 pub mod kernel;
 mod kernel_error;
 pub mod keys;

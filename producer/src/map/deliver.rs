@@ -1,5 +1,5 @@
 //! Delivers what ended: reads outcomes as they are settled, hands them on, and has forgotten what the
-//! caller got.
+//! caller got, or acknowledged.
 
 use std::sync::Arc;
 
@@ -32,6 +32,8 @@ const FORGET_SHARE: u64 = 8;
 pub(super) enum Delivery {
     Outcomes(Vec<(u64, Output)>),
     Failed(ClientError),
+    /// All outcomes were delivered; what the caller has to acknowledge is waited for.
+    End,
 }
 
 pub(super) struct Deliverer {
@@ -54,12 +56,12 @@ impl Deliverer {
         Self { client, batch, shared, to, forget_bytes: FORGET_BYTES.min(result_bytes / FORGET_SHARE) }
     }
 
-    /// Delivers until the batch has finished and the caller has what it wants of it.
-    pub async fn run(&self) -> Result<(), ClientError> {
+    /// Delivers until the batch has finished and the caller has what it wants of it. Returns what is not forgotten.
+    pub async fn run(&self) -> Result<Delivered, ClientError> {
         let mut phase = self.shared.phase.subscribe();
         // The sender lives in `shared`, so it cannot be gone; without a first call there is no batch to read.
         if phase.wait_for(|phase| !matches!(phase, Phase::Starting)).await.is_err() {
-            return Ok(());
+            return Ok(Delivered::default());
         }
         let mut stream = self.client.collector().stream(self.batch).remember_runs();
         let mut delivered = Delivered::default();
@@ -86,9 +88,29 @@ impl Deliverer {
                 self.forget(&mut delivered).await?;
             }
             if last {
-                return Ok(());
+                return Ok(delivered);
             }
         }
+    }
+
+    /// All is delivered: has forgotten what the caller acknowledges now, for as long as it holds its handle.
+    pub async fn linger(&self, mut delivered: Delivered) -> Result<(), ClientError> {
+        let mut mode = self.shared.mode.subscribe();
+        // Whoever is gone needs no end.
+        if !self.shared.is_unacknowledged() || self.to.send(Delivery::End).await.is_err() {
+            return Ok(());
+        }
+        while self.shared.is_unacknowledged() && *mode.borrow_and_update() == Mode::Attached {
+            tokio::select! {
+                () = self.shared.acknowledged.notified() => {}
+                () = self.to.closed() => break,
+                _ = mode.changed() => {}
+            }
+            if self.shared.returned() >= delivered.seen + FORGET_AFTER {
+                self.forget(&mut delivered).await?;
+            }
+        }
+        self.forget(&mut delivered).await
     }
 
     /// Waits until the reader wants more than it was sent, is gone, or goes its own way.
@@ -158,7 +180,7 @@ impl Deliverer {
 
 /// What the channel has, and its reader not all of.
 #[derive(Default)]
-struct Delivered {
+pub(super) struct Delivered {
     /// Runs that were delivered whole, and not forgotten yet.
     runs: Vec<DeliveredRun>,
     /// Bytes that were delivered since they were looked through last.

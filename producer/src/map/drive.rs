@@ -26,7 +26,7 @@ const DELIVERIES: usize = 16;
 pub(super) fn spawn(client: Client, source: Source, sender: Sender) -> (Arc<Shared>, mpsc::Receiver<Delivery>) {
     let options = &sender.packer().options;
     let result_bytes = options.effective_result_bytes();
-    let shared = Arc::new(Shared::new(options.chunk, result_bytes));
+    let shared = Arc::new(Shared::new(options.chunk, result_bytes, options.acknowledge));
     let (to, from) = mpsc::channel(DELIVERIES);
     let batch = sender.packer().batch;
     let feeder = Feeder::new(source, sender, shared.clone());
@@ -48,8 +48,11 @@ impl Driver {
     async fn run(self, feeder: Feeder, deliverer: Deliverer) {
         let ended = tokio::select! {
             ended = deliverer.run() => match ended {
-                Ok(()) => self.finished().await,
-                failed => failed,
+                Ok(delivered) => match self.finished().await {
+                    Ok(()) => deliverer.linger(delivered).await,
+                    failed => failed,
+                },
+                Err(error) => Err(error),
             },
             ended = self.live(feeder) => ended,
         };

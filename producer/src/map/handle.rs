@@ -105,6 +105,18 @@ impl<T> MapHandle<T> {
         self.inbox.cancel().await
     }
 
+    /// Says that the first `count` results which this handle gave are safe, so that Redis may forget them. Only with
+    /// [`SubmitOptions::acknowledge`](crate::SubmitOptions::acknowledge) does anybody wait for that.
+    pub fn acknowledge(&self, count: u64) {
+        self.inbox.shared.acknowledge(count);
+    }
+
+    /// Ends the handle: cancels what has not started, as dropping it does. Returns when that is done, and when Redis
+    /// has forgotten what was acknowledged.
+    pub async fn close(self) {
+        self.inbox.close().await;
+    }
+
     /// Enqueues all items without waiting for results, and leaves the batch to itself: its results can be
     /// collected by its id. Returns when all of it is in Redis.
     pub async fn detach(self) -> Result<BatchId, ClientError> {
@@ -179,6 +191,18 @@ impl<T> Unordered<T> {
         self.inbox.cancel().await
     }
 
+    /// Says that the first `count` results which this handle gave are safe, so that Redis may forget them. Only with
+    /// [`SubmitOptions::acknowledge`](crate::SubmitOptions::acknowledge) does anybody wait for that.
+    pub fn acknowledge(&self, count: u64) {
+        self.inbox.shared.acknowledge(count);
+    }
+
+    /// Ends the handle: cancels what has not started, as dropping it does. Returns when that is done, and when Redis
+    /// has forgotten what was acknowledged.
+    pub async fn close(self) {
+        self.inbox.close().await;
+    }
+
     /// Takes no further items and leaves what is enqueued to itself.
     pub async fn leave(self) -> Result<BatchId, ClientError> {
         self.inbox.part(Mode::Left).await
@@ -204,6 +228,9 @@ impl<T> Inbox<T> {
             if let Some(outcome) = self.current.pop_front() {
                 return Poll::Ready(Some(Ok(outcome)));
             }
+            if self.over {
+                return Poll::Ready(None);
+            }
             let Poll::Ready(delivery) = self.deliveries.poll_recv(context) else {
                 self.shared.starve(self.taken);
                 return Poll::Pending;
@@ -214,7 +241,7 @@ impl<T> Inbox<T> {
                     self.current.extend(outcomes);
                 }
                 Some(Delivery::Failed(error)) => return Poll::Ready(Some(Err(error))),
-                None if self.over => return Poll::Ready(None),
+                Some(Delivery::End) => self.over = true,
                 None => {
                     self.over = true;
                     return Poll::Ready(self.unexpected_end().map(Err));
@@ -276,6 +303,14 @@ impl<T> Inbox<T> {
                 _ => Err(ClientError::Stopped(self.batch)),
             },
         }
+    }
+
+    async fn close(mut self) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.shared.mode.send_replace(Mode::Dropped);
+        }
+        self.deliveries.close();
+        self.driver_gone().await;
     }
 
     async fn driver_gone(&self) {

@@ -1,37 +1,73 @@
-//! Which results the caller got.
+//! Which results the caller got, and which of them Redis may forget.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::ops::Range;
 
-/// A set of indices, kept as intervals: results are read more or less in order, so there are few.
-#[derive(Debug, Default)]
+use gristmill_shared::intervals::Intervals;
+
+/// Kept as intervals: results are read more or less in order, so there are few.
+#[derive(Debug)]
 pub(super) struct Returned {
-    /// Start → one past the end; they do not touch.
-    intervals: BTreeMap<u64, u64>,
-    len: u64,
+    /// Those that Redis may forget.
+    done: Intervals,
+    /// Those that the caller got and did not acknowledge yet; none: it need not.
+    handed: Option<Handed>,
+}
+
+/// In the order in which the caller got them.
+#[derive(Debug, Default)]
+struct Handed {
+    ranges: VecDeque<Range<u64>>,
+    acknowledged: u64,
 }
 
 impl Returned {
-    /// How many there are.
+    /// `acknowledge`: what the caller got is done only when it said so.
+    pub fn new(acknowledge: bool) -> Self {
+        Self { done: Intervals::default(), handed: acknowledge.then(Handed::default) }
+    }
+
+    /// How many are done.
     pub fn len(&self) -> u64 {
-        self.len
+        self.done.len()
     }
 
-    /// Whether all of these are there.
+    /// Whether all of these are done.
     pub fn covers(&self, indices: &Range<u64>) -> bool {
-        self.intervals.range(..=indices.start).next_back().is_some_and(|(_, &end)| indices.end <= end)
+        self.done.covers(indices)
     }
 
-    pub fn insert(&mut self, index: u64) {
-        let before = self.intervals.range(..=index).next_back().map(|(&start, &end)| (start, end));
-        let start = match before {
-            Some((_, end)) if index < end => return,
-            Some((start, end)) if end == index => start,
-            _ => index,
+    /// Whether something that the caller got is not done.
+    pub fn is_pending(&self) -> bool {
+        self.handed.as_ref().is_some_and(|handed| !handed.ranges.is_empty())
+    }
+
+    /// The caller got this one.
+    pub fn hand_out(&mut self, index: u64) {
+        let Some(handed) = &mut self.handed else {
+            self.done.insert(index);
+            return;
         };
-        let end = self.intervals.remove(&(index + 1)).unwrap_or(index + 1);
-        self.intervals.insert(start, end);
-        self.len += 1;
+        match handed.ranges.back_mut() {
+            Some(last) if last.end == index => last.end += 1,
+            _ => handed.ranges.push_back(index..index + 1),
+        }
+    }
+
+    /// The first `count` that the caller got are done.
+    pub fn acknowledge(&mut self, count: u64) {
+        let Some(handed) = &mut self.handed else { return };
+        while let Some(first) = handed.ranges.front_mut()
+            && handed.acknowledged < count
+        {
+            let end = first.end.min(first.start + (count - handed.acknowledged));
+            handed.acknowledged += end - first.start;
+            self.done.insert_range(first.start..end);
+            first.start = end;
+            if first.is_empty() {
+                handed.ranges.pop_front();
+            }
+        }
     }
 }
 
@@ -39,14 +75,40 @@ impl Returned {
 mod tests {
     use super::*;
 
+    fn done(returned: &Returned) -> Vec<Range<u64>> {
+        returned.done.ranges().collect()
+    }
+
     #[test]
-    fn neighbours_become_one_interval() {
-        let mut returned = Returned::default();
+    fn without_acknowledgement_what_was_got_is_done() {
+        let mut returned = Returned::new(false);
         for index in [0, 2, 3, 9, 1, 1] {
-            returned.insert(index);
+            returned.hand_out(index);
         }
-        assert_eq!((returned.len(), returned.intervals.len()), (5, 2));
-        assert!(returned.covers(&(0..4)) && returned.covers(&(9..10)) && returned.covers(&(2..3)));
-        assert!(!returned.covers(&(0..5)) && !returned.covers(&(8..10)) && !returned.covers(&(4..5)));
+        returned.acknowledge(100);
+        assert_eq!((returned.len(), done(&returned)), (5, vec![0..4, 9..10]));
+        assert!(returned.covers(&(0..4)) && !returned.covers(&(0..5)) && !returned.is_pending());
+    }
+
+    #[test]
+    fn results_are_done_in_the_order_in_which_they_were_got() {
+        let mut returned = Returned::new(true);
+        for index in [5, 6, 7, 0, 8, 9] {
+            returned.hand_out(index);
+        }
+        assert_eq!((returned.len(), returned.is_pending()), (0, true));
+        returned.acknowledge(2);
+        assert_eq!(done(&returned), [5..7]);
+        returned.acknowledge(1);
+        assert_eq!(returned.len(), 2, "less than before changes nothing");
+        returned.acknowledge(5);
+        assert_eq!((done(&returned), returned.is_pending()), (vec![0..1, 5..9], true));
+        returned.acknowledge(99);
+        assert_eq!((returned.len(), returned.is_pending()), (6, false));
+        returned.hand_out(1);
+        returned.acknowledge(6);
+        assert!(returned.is_pending(), "nobody acknowledged the seventh");
+        returned.acknowledge(7);
+        assert_eq!(done(&returned), [0..2, 5..10]);
     }
 }

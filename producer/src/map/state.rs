@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub room: Notify,
     /// The reader waits for a delivery.
     pub starved: Notify,
+    /// The reader acknowledged results.
+    pub acknowledged: Notify,
     pub mode: watch::Sender<Mode>,
     pub phase: watch::Sender<Phase>,
 }
@@ -80,14 +82,15 @@ struct State {
     buffered_bytes: u64,
     /// Large arguments in Redis, by the task that each belongs to.
     blobs: HashMap<u64, BlobRef>,
-    /// What the caller got.
+    /// What the caller got, and what of it is safe.
     returned: Returned,
     /// Deliveries after which the reader wanted another one.
     starved_after: Option<u64>,
 }
 
 impl Shared {
-    pub fn new(chunk: Option<u32>, result_bytes: u64) -> Self {
+    /// `acknowledge`: results that the caller got are kept until it says that they are safe.
+    pub fn new(chunk: Option<u32>, result_bytes: u64, acknowledge: bool) -> Self {
         let state = State {
             window: Window::new(result_bytes),
             chunk: ChunkSize::new(chunk),
@@ -96,13 +99,14 @@ impl Shared {
             since: Instant::now(),
             buffered_bytes: 0,
             blobs: HashMap::new(),
-            returned: Returned::default(),
+            returned: Returned::new(acknowledge),
             starved_after: None,
         };
         Self {
             state: Mutex::new(state),
             room: Notify::new(),
             starved: Notify::new(),
+            acknowledged: Notify::new(),
             mode: watch::Sender::new(Mode::Attached),
             phase: watch::Sender::new(Phase::Starting),
         }
@@ -191,9 +195,24 @@ impl Shared {
 
     /// The caller got the result of this task.
     pub fn give(&self, index: u64) {
+        self.returning(|returned| returned.hand_out(index));
+    }
+
+    /// The first `count` results that the caller got are safe.
+    pub fn acknowledge(&self, count: u64) {
+        self.returning(|returned| returned.acknowledge(count));
+        self.acknowledged.notify_one();
+    }
+
+    /// Whether the caller got results that it did not acknowledge.
+    pub fn is_unacknowledged(&self) -> bool {
+        self.state().returned.is_pending()
+    }
+
+    fn returning(&self, change: impl FnOnce(&mut Returned)) {
         let mut state = self.state();
         let before = state.window.result_room();
-        state.returned.insert(index);
+        change(&mut state.returned);
         let unread = state.tally.ended().saturating_sub(state.returned.len());
         state.window.see_unread(unread);
         let has_room_again = before == 0 && state.window.result_room() > 0;
@@ -203,12 +222,12 @@ impl Shared {
         }
     }
 
-    /// How many results the caller got.
+    /// How many results need not stay in Redis for the caller.
     pub fn returned(&self) -> u64 {
         self.state().returned.len()
     }
 
-    /// Takes the runs of which the caller got every result.
+    /// Takes the runs of which the caller needs no result any more.
     pub fn take_returned(&self, runs: &mut Vec<DeliveredRun>) -> Vec<DeliveredRun> {
         let state = self.state();
         runs.extract_if(.., |run| state.returned.covers(&run.indices)).collect()

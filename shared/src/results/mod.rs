@@ -9,7 +9,6 @@ mod collector;
 mod error;
 mod hub;
 mod hub_driver;
-mod intervals;
 mod items;
 mod reader;
 mod stream;

@@ -5,13 +5,13 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::time::timeout;
 
-use super::intervals::Intervals;
 use super::items::{self, Item, Run};
 use super::reader::Reader;
 use super::{Collected, Hint, Hub, ResultsError, Subscription};
 use crate::connection::ConnectionError;
 use crate::events;
 use crate::ids::BatchId;
+use crate::intervals::Intervals;
 use crate::keys::Keys;
 use crate::message::BlobRef;
 use crate::outcome::Outcome;
