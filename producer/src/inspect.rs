@@ -1,12 +1,14 @@
 //! Looking at queues, kernels, workers and batches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use gristmill_broker::{BatchRecord, KernelRecord, Located, QueueStats};
 use gristmill_shared::{BatchId, QueueName, TaskId};
 
 use crate::calls::call;
 use crate::client::Client;
+use crate::consumer_line::ConsumerLine;
 use crate::error::ClientError;
 
 /// What a living worker publishes of itself.
@@ -18,7 +20,38 @@ pub struct WorkerRecord {
     pub fields: BTreeMap<String, String>,
 }
 
+/// How far a running task is, as it says itself. Its worker sends that on about once a second.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// How far, from 0 to 1; none if it does not say.
+    pub fraction: Option<f64>,
+    /// What it does; none if it does not say.
+    pub note: Option<String>,
+    /// How long this attempt had run when its worker published that.
+    pub run: Duration,
+}
+
+impl Progress {
+    fn read(line: &ConsumerLine) -> Self {
+        Self {
+            fraction: line.text("fraction").and_then(|text| text.parse().ok()),
+            note: line.text("progress").map(str::to_owned),
+            run: Duration::from_millis(line.number("run_ms").unwrap_or(0)),
+        }
+    }
+}
+
 impl Client {
+    /// How far a task is that runs; none if no living worker says that it runs: it waits, or it has ended. One that runs
+    /// and tells nothing of itself has neither fraction nor note.
+    pub async fn progress(&self, task: TaskId) -> Result<Option<Progress>, ClientError> {
+        let id = task.to_string();
+        let runs = |line: &ConsumerLine| line.text("task") == Some(id.as_str());
+        let workers = self.workers().await?;
+        Ok(workers.iter().flat_map(ConsumerLine::all).find(runs).map(|line| Progress::read(&line)))
+    }
+
     /// Depths and counters of all known queues, by name.
     pub async fn queues(&self) -> Result<Vec<QueueStats>, ClientError> {
         let broker = self.broker();

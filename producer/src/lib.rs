@@ -42,7 +42,7 @@ pub use consumer_line::ConsumerLine;
 pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::{Handle, Results};
-pub use inspect::WorkerRecord;
+pub use inspect::{Progress, WorkerRecord};
 pub use map::{MapHandle, Summary, Unordered};
 pub use options::{SubmitOptions, WhenFull};
 

@@ -56,6 +56,11 @@ impl Note {
         self.version.store(version.wrapping_add(2), Release);
     }
 
+    /// Another number after each change.
+    pub(crate) fn version(&self) -> u32 {
+        self.version.load(Relaxed)
+    }
+
     /// Forgets all.
     pub(crate) fn clear(&self) {
         if self.len.load(Relaxed) != 0 || self.fraction.load(Relaxed) != 0 {

@@ -17,7 +17,10 @@ use crate::memory;
 use crate::slot::{Slot, Slots};
 
 const EVERY: Duration = Duration::from_secs(2);
-/// While a consumer starts: whoever waits for a worker looks at its record.
+/// While tasks tell how far they are: a progress bar should move.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How often that is looked at, in memory; and how often the record is published while a consumer starts: whoever waits
+/// for a worker looks there.
 const SOON: Duration = Duration::from_millis(200);
 const KERNELS_EVERY: Duration = Duration::from_secs(60);
 /// A worker that is gone is listed this long.
@@ -29,6 +32,7 @@ pub async fn publish(agent: Rc<Agent>) {
     let mut kernels_at: Option<Instant> = None;
     let mut refused = false;
     loop {
+        let (began, told) = (Instant::now(), told(agent.slots));
         let started = agent.slots.iter().all(|slot| slot.snapshot().joined);
         let fields = fields(&agent, &started_at);
         let worker = &agent.config.worker;
@@ -41,8 +45,20 @@ pub async fn publish(agent: Rc<Agent>) {
             let told = tell(publish_kernels(&agent).await, &mut refused);
             kernels_at = told.map(|()| Instant::now());
         }
-        tokio::time::sleep(if started { EVERY } else { SOON }).await;
+        let is_due = || match began.elapsed() {
+            elapsed if elapsed >= EVERY || !started => true,
+            elapsed => elapsed >= TOLD_EVERY && self::told(agent.slots) != told,
+        };
+        tokio::time::sleep(SOON).await;
+        while !is_due() {
+            tokio::time::sleep(SOON).await;
+        }
     }
+}
+
+/// Another value whenever a task has told something of itself.
+fn told(slots: Slots) -> Vec<u32> {
+    slots.iter().map(Slot::told).collect()
 }
 
 /// Takes the record away: the worker leaves.

@@ -287,6 +287,11 @@ impl Slot {
         self.progress.write(fraction, note);
     }
 
+    /// Another number whenever the running task has told something of itself.
+    pub fn told(&self) -> u32 {
+        self.progress.version()
+    }
+
     /// Counters of the place.
     pub fn counters(&self) -> &Counters {
         &self.counters
