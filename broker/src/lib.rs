@@ -27,6 +27,7 @@ mod reply;
 mod revive;
 pub mod script;
 mod settle;
+mod shared;
 mod sweep;
 mod tick;
 mod touch;

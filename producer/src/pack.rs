@@ -62,7 +62,7 @@ impl Packer {
             args: if blob.is_some() { Vec::new() } else { args },
             blob: blob.as_ref().map(|(blob, _)| blob.clone()),
             options: self.options.task_options(),
-            history: Vec::new(),
+            ..Body::default()
         };
         let bytes = Message::new(header, &body)?.encode()?;
         Ok(Packed { first, count, bytes, blob })

@@ -1,7 +1,7 @@
 //! MessagePack in and out, with a limit on every size.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 
 /// Why bytes could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,14 @@ pub enum CodecError {
         /// What is allowed.
         limit: usize,
     },
+    /// A value is of another kind.
+    #[error("{found} stands where {expected} is expected")]
+    Shape {
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
     /// A binary layout was cut short or breaks its rules.
     #[error("{0}")]
     Malformed(&'static str),
@@ -40,6 +48,44 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
         return Err(CodecError::Malformed("bytes follow the MessagePack value"));
     }
     Ok(value)
+}
+
+/// The same for large values: what a value holds of binary data and text is copied once, and not twice.
+pub(crate) fn decode_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let mut values = rmp_serde::Deserializer::from_read_ref(bytes);
+    let value = T::deserialize(&mut values)?;
+    match IgnoredAny::deserialize(&mut values) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        _ => Err(CodecError::Malformed("bytes follow the MessagePack value")),
+    }
+}
+
+/// What stands before so many bytes of binary data.
+pub fn bin_header(bytes: usize) -> Result<Vec<u8>, CodecError> {
+    let limit = u32::MAX as usize;
+    check_size("binary data", bytes, limit)?;
+    let size = (bytes as u32).to_be_bytes();
+    Ok(match bytes {
+        0..=0xff => vec![0xc4, size[3]],
+        0x100..=0xffff => vec![0xc5, size[2], size[3]],
+        _ => vec![0xc6, size[0], size[1], size[2], size[3]],
+    })
+}
+
+/// Where the content begins of a value that is binary data, and nothing else.
+pub(crate) fn bin_content(value: &[u8]) -> Result<usize, CodecError> {
+    let (header, bytes) = match *value {
+        [0xc4, a, ..] => (2, usize::from(a)),
+        [0xc5, a, b, ..] => (3, usize::from(u16::from_be_bytes([a, b]))),
+        [0xc6, a, b, c, d, ..] => (5, u32::from_be_bytes([a, b, c, d]) as usize),
+        [first, ..] => return Err(CodecError::Shape { found: kind(first), expected: "binary data" }),
+        [] => return Err(CodecError::Malformed("the MessagePack ends too early")),
+    };
+    match value.len() - header {
+        rest if rest == bytes => Ok(header),
+        rest if rest < bytes => Err(CodecError::Malformed("the MessagePack ends too early")),
+        _ => Err(CodecError::Malformed("bytes follow the MessagePack value")),
+    }
 }
 
 /// What does not fit, in words for whoever wrote the value, as JSON or in another language.
@@ -89,6 +135,23 @@ mod tests {
         assert_eq!(decode::<u8>(&bytes).unwrap(), 5);
         bytes.push(0);
         assert!(decode::<u8>(&bytes).is_err());
+        assert!(decode_slice::<u8>(&bytes).is_err());
+        assert_eq!(decode_slice::<u8>(&bytes[..1]).unwrap(), 5);
+    }
+
+    #[test]
+    fn binary_data_is_found_behind_its_header() {
+        for bytes in [0, 1, 0xff, 0x100, 0xffff, 0x10000] {
+            let value = encode(serde_bytes::Bytes::new(&vec![7; bytes])).unwrap();
+            let header = bin_content(&value).unwrap();
+            assert_eq!(value[..header], bin_header(bytes).unwrap());
+            assert_eq!(value.len() - header, bytes);
+            assert!(bin_content(&[&value[..], &[0]].concat()).is_err());
+            assert!(bin_content(&value[..value.len() - 1]).is_err());
+        }
+        assert!(bin_content(&[]).is_err() && bin_content(&[0xc6]).is_err());
+        let said = bin_content(&encode("x").unwrap()).unwrap_err().to_string();
+        assert_eq!(said, "a text stands where binary data is expected");
     }
 
     #[test]

@@ -5,8 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::ids::{BatchId, TaskId};
 use crate::kernel_error::KernelError;
+use crate::shared_input::{SharedBytes, SharedInput};
 use crate::state::States;
 
 /// Takes what a task tells of itself: how far it is (none: as before), and its note.
@@ -41,12 +45,13 @@ pub struct TaskContext {
     task: TaskId,
     attempt: u16,
     soft_limit_at: Option<Instant>,
+    shared: Option<Arc<SharedInput>>,
 }
 
 impl TaskContext {
     /// A context for a task that a worker runs.
     pub fn new(surroundings: &Arc<Surroundings>, task: TaskId, attempt: u16) -> Self {
-        Self { surroundings: Arc::clone(surroundings), task, attempt, soft_limit_at: None }
+        Self { surroundings: Arc::clone(surroundings), task, attempt, soft_limit_at: None, shared: None }
     }
 
     /// The same, of a task whose soft time limit passes so much later than now.
@@ -54,6 +59,13 @@ impl TaskContext {
     pub fn soft_time_limit(mut self, limit: Option<Duration>) -> Self {
         // None: beyond what a clock can hold, so it never passes.
         self.soft_limit_at = limit.and_then(|limit| Instant::now().checked_add(limit));
+        self
+    }
+
+    /// The same, of a task whose batch has this shared input.
+    #[must_use]
+    pub fn shared_input(mut self, shared: Option<Arc<SharedInput>>) -> Self {
+        self.shared = shared;
         self
     }
 
@@ -83,6 +95,18 @@ impl TaskContext {
     #[must_use]
     pub fn with_state<T: Send + Sync + 'static>(self, state: T) -> Self {
         self.altered(|surroundings| surroundings.states.replace(state))
+    }
+
+    /// A detached context whose batch shares this value.
+    #[must_use]
+    pub fn with_shared(self, data: &(impl Serialize + ?Sized)) -> Self {
+        self.shared_input(Some(Arc::new(SharedInput::of(data))))
+    }
+
+    /// A detached context whose batch shares these bytes.
+    #[must_use]
+    pub fn with_shared_bytes(self, bytes: &[u8]) -> Self {
+        self.with_shared(serde_bytes::Bytes::new(bytes))
     }
 
     /// The same of another attempt, from 1.
@@ -160,6 +184,23 @@ impl TaskContext {
     pub fn state<T: Send + Sync + 'static>(&self) -> Result<&T, KernelError> {
         self.surroundings.states.get()
     }
+
+    /// What all tasks of the batch share, as it was given to `SubmitOptions::shared`. It was fetched once for all tasks
+    /// of this consumer; the first task that asks decodes it, which may take a while, and the others get the same value.
+    /// If there is none, or it is of another type, the error says so, and trying again is in vain.
+    pub fn shared<T: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<T>, KernelError> {
+        self.input()?.get()
+    }
+
+    /// The same where it is binary data, as given to `SubmitOptions::shared_bytes`. Nothing is copied.
+    pub fn shared_bytes(&self) -> Result<SharedBytes, KernelError> {
+        self.input()?.bytes()
+    }
+
+    fn input(&self) -> Result<&SharedInput, KernelError> {
+        let missing = "this batch has no shared input: submit it with SubmitOptions::shared, or --shared";
+        self.shared.as_deref().ok_or_else(|| KernelError::fatal(missing).kind("no_shared_input"))
+    }
 }
 
 impl fmt::Debug for TaskContext {
@@ -210,5 +251,10 @@ mod tests {
         let context = TaskContext::detached().with_state(5u8).with_stop(stop).with_state(6u8).with_attempt(3);
         assert_eq!((context.state(), context.should_stop(), context.attempt()), (Ok(&6u8), true, 3));
         assert!(TaskContext::detached().state::<u8>().is_err());
+        let context = context.with_shared(&vec![1u16, 2]);
+        assert_eq!(*context.shared::<Vec<u16>>().unwrap(), [1, 2]);
+        assert_eq!(&*context.with_shared_bytes(b"abc").shared_bytes().unwrap(), b"abc");
+        let error = TaskContext::detached().shared::<u8>().unwrap_err();
+        assert!(error.to_string().contains("no shared input"), "{error}");
     }
 }

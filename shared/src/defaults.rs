@@ -122,7 +122,7 @@ pub const BLOB_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Largest shared input of a batch.
 pub const SHARED_BYTES_MAX: u64 = 4 << 30;
 /// What a consumer keeps of shared input, unless it is told otherwise; less where its memory is limited.
-pub const SHARED_CACHE: u64 = 1 << 30;
+pub const SHARED_CACHE_BYTES: u64 = 1 << 30;
 /// Shared input that no task has read for so long is not kept.
 pub const SHARED_UNUSED: Duration = Duration::from_secs(600);
 /// Inline outputs of one run stop here; what comes after goes to blobs.

@@ -22,6 +22,7 @@ pub mod keys;
 pub mod message;
 pub mod names;
 pub mod outcome;
+pub mod shared_input;
 pub mod size;
 pub mod state;
 pub mod suspect;

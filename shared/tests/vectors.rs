@@ -3,7 +3,7 @@
 use gristmill_shared::codec;
 use gristmill_shared::dead_letter::{DeadLetter, Epitaph};
 use gristmill_shared::history::EarlierEnd;
-use gristmill_shared::message::BlobRef;
+use gristmill_shared::message::{BlobRef, SharedRef};
 use gristmill_shared::outcome::{decode_timed_run, encode_run};
 use gristmill_shared::serde_bytes::ByteBuf;
 use gristmill_shared::suspect::Suspect;
@@ -62,6 +62,7 @@ struct BodyVector {
     #[serde(default)]
     args: Vec<String>,
     blob: Option<BlobRef>,
+    shared: Option<SharedRef>,
     #[serde(default)]
     options: TaskOptions,
     #[serde(default)]
@@ -136,6 +137,7 @@ impl MessageVector {
             kernel: self.body.kernel.clone(),
             args: self.body.args.iter().map(|arg| ByteBuf::from(unhex(arg))).collect(),
             blob: self.body.blob.clone(),
+            shared: self.body.shared.clone(),
             options: self.body.options.clone(),
             history: self.body.history.clone(),
         };

@@ -6,7 +6,7 @@ use gristmill_shared::message::{BODY_VERSION, FLAG_SINGLE};
 use gristmill_shared::suspect::Suspect;
 use gristmill_shared::{
     BatchId, Body, Certificate, ConsumerId, DeathCause, Failure, Header, Lane, Message, Outcome, OutcomeKind,
-    QueueName, TaskOptions, codec, defaults,
+    QueueName, codec, defaults,
 };
 use redis::Value;
 use redis::aio::ConnectionLike;
@@ -280,13 +280,7 @@ impl Lost<'_> {
             queue: self.queue.clone(),
         };
         let args = vec![codec::encode(&())?.into(); count as usize];
-        let body = Body {
-            kernel: "unknown".to_owned(),
-            args,
-            blob: None,
-            options: TaskOptions::default(),
-            history: Vec::new(),
-        };
+        let body = Body { kernel: "unknown".to_owned(), args, ..Body::default() };
         Ok(Message::new(header, &body)?)
     }
 }

@@ -6,7 +6,7 @@ const NOW_MS: u64 = 1_000_000;
 
 fn suspect(count: u32, cause: DeathCause, item: Option<u32>) -> (Suspect, Body) {
     let args = (0..count).map(|i| codec::encode(&i).unwrap().into()).collect();
-    let body = Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), history: Vec::new() };
+    let body = Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), ..Body::default() };
     let header = Header {
         version: 1,
         flags: 0,

@@ -158,7 +158,7 @@ async fn without_its_blob_a_task_stays_dead() {
         args: vec![],
         blob: Some(blob.clone()),
         options: TaskOptions::default(),
-        history: Vec::new(),
+        ..Body::default()
     };
     let m = Message::new(m.header, &body).unwrap();
     b.broker.put_blob(&mut b.conn, m.header.batch, "a0", b"abc", LEASE).await.unwrap();

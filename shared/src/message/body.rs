@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use super::header::{FLAG_BLOB, Header};
+use super::shared_ref::SharedRef;
 use crate::codec::{self, CodecError};
 use crate::defaults::{BLOB_BYTES_MAX, BLOB_PART_BYTES, MESSAGE_TASKS_MAX};
 use crate::history::EarlierEnd;
@@ -20,6 +21,9 @@ pub struct Body {
     /// MessagePack array which `args` would be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blob: Option<BlobRef>,
+    /// What all tasks of the batch share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedRef>,
     /// What differs from the kernel's own options.
     #[serde(default, skip_serializing_if = "TaskOptions::is_default")]
     pub options: TaskOptions,
@@ -33,6 +37,9 @@ impl Body {
     pub(super) fn check(&self, header: &Header) -> Result<(), CodecError> {
         if (header.flags & FLAG_BLOB != 0) != self.blob.is_some() {
             return Err(CodecError::Malformed("the header's blob flag and the body disagree"));
+        }
+        if let Some(shared) = &self.shared {
+            shared.check()?;
         }
         match &self.blob {
             Some(blob) => blob.check(),

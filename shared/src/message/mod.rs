@@ -2,9 +2,11 @@
 
 mod body;
 mod header;
+mod shared_ref;
 
 pub use body::{BlobRef, Body, TaskOptions};
 pub use header::{BODY_VERSION, FLAG_BLOB, FLAG_SINGLE, HEADER_FIXED_BYTES, Header, Lane};
+pub use shared_ref::SharedRef;
 
 use std::ops::Range;
 

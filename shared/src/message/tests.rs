@@ -24,7 +24,7 @@ fn header(count: u32) -> Header {
 
 fn body(count: u32) -> Body {
     let args = (0..count).map(|i| ByteBuf::from(codec::encode(&i).unwrap())).collect();
-    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), history: Vec::new() }
+    Body { kernel: "square".into(), args, blob: None, options: TaskOptions::default(), ..Body::default() }
 }
 
 #[test]

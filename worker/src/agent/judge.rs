@@ -85,7 +85,7 @@ mod tests {
             args: vec![vec![1].into()],
             blob: None,
             options: TaskOptions::default(),
-            history: Vec::new(),
+            ..Body::default()
         };
         let mut certificate = Certificate::unseen(cause, "c", "died");
         certificate.item = Some(0);

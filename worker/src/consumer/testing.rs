@@ -27,7 +27,7 @@ pub fn batch() -> BatchId {
 /// A body with `count` arguments.
 pub fn body(count: u32) -> Body {
     let args = (0..count).map(|item| ByteBuf::from(vec![item as u8])).collect();
-    Body { kernel: "echo".into(), args, blob: None, options: TaskOptions::default(), history: Vec::new() }
+    Body { kernel: "echo".into(), args, blob: None, options: TaskOptions::default(), ..Body::default() }
 }
 
 /// A message of `count` tasks from `first` on.
