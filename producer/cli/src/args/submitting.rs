@@ -8,6 +8,7 @@ use gristmill::shared::defaults::MESSAGE_TASKS_MAX;
 use gristmill::shared::{BatchId, KernelName, QueueName, size};
 use gristmill::{Lane, WhenFull};
 
+use crate::input::{Axis, Format};
 use crate::times::{parse_duration, parse_some_time, parse_time};
 
 #[derive(Debug, Args)]
@@ -43,13 +44,25 @@ pub struct Submit {
   seq 1000 | gristmill map square
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going
   gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
-  gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail")]
+  gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail
+  gristmill map image.thumbnail --input images.csv --keep-going
+  gristmill map simulate --grid alpha=0:1:0.1 --grid seed=1..100")]
 pub struct Map {
     /// The kernel to run
     pub kernel: KernelName,
-    /// Read arguments from this file instead of stdin, one JSON value per line
+    /// Read arguments from this file instead of stdin: one JSON value per line, or what --input-format says
     #[arg(long, short, value_name = "FILE")]
     pub input: Option<PathBuf>,
+    /// How the input is divided into rows [default: as the file's name ends, .csv or .tsv; else jsonl]
+    #[arg(long, value_enum, value_name = "jsonl|csv|tsv|lines")]
+    pub input_format: Option<Format>,
+    /// Read all cells of CSV as texts, whatever they look like
+    #[arg(long)]
+    pub strings: bool,
+    /// Instead of an input: every combination of these parameters; the last one varies fastest. VALUES are
+    /// integers as 1..100, steps as 0:1:0.1 (the last included), or a list as 3,fast,\"x,y\"
+    #[arg(long, value_name = "NAME=VALUES", conflicts_with_all = ["input", "input_format", "strings"])]
+    pub grid: Vec<Axis>,
     /// Write results to this file instead of stdout, one JSON value per line
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,

@@ -39,21 +39,27 @@ fn place(error: &serde_json::Error) -> String {
 
 /// Reads one JSON value and writes it as MessagePack.
 pub fn to_msgpack(text: &str) -> Result<Vec<u8>, JsonError> {
-    let value: Value = serde_json::from_str(text)?;
-    if let Some(integer) = oversized_integer(text) {
-        return Err(JsonError::Integer(integer.chars().take(60).collect()));
+    pack(&parse(text)?)
+}
+
+/// Reads one JSON value whose integers all fit into 64 bits.
+pub fn parse(text: &str) -> Result<Value, JsonError> {
+    let value = serde_json::from_str(text)?;
+    match oversized_integer(text) {
+        Some(integer) => Err(JsonError::Integer(integer.chars().take(60).collect())),
+        None => Ok(value),
     }
-    value_to_msgpack(&value)
 }
 
 /// Writes a JSON value as MessagePack.
-pub fn value_to_msgpack(value: &Value) -> Result<Vec<u8>, JsonError> {
+pub fn pack(value: &Value) -> Result<Vec<u8>, JsonError> {
     let mut out = ByteBuf::new();
     write(&mut out, value)?;
     Ok(out.into_vec())
 }
 
-fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
+/// Appends a JSON value as MessagePack.
+pub fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
     match value {
         Value::Null => {
             let Ok(()) = encode::write_nil(out);

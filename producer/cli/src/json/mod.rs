@@ -8,15 +8,12 @@ mod decode;
 mod encode;
 
 pub use decode::{from_msgpack, write_json};
-pub use encode::{JsonError, to_msgpack};
+pub use encode::{JsonError, pack, parse, to_msgpack, write};
 
 /// The key of an object that stands for bytes.
-const BYTES: &str = "$bytes";
+pub const BYTES: &str = "$bytes";
 /// The key of an object that stands for a float which JSON cannot write.
-const FLOAT: &str = "$float";
-
-#[cfg(test)]
-use encode::value_to_msgpack;
+pub const FLOAT: &str = "$float";
 
 #[cfg(test)]
 mod tests;

@@ -1,29 +1,41 @@
 //! Where lines come from and where they go.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use crate::args::Map;
 use crate::exit::Exit;
-use crate::input;
+use crate::input::{self, BadRow, Format, Grid, Make, Source};
 
-/// Opens the input; with `--check`, after all of it was looked through.
-pub fn input(args: &Map) -> Result<Box<dyn Read + Send>, Exit> {
-    let Some(path) = &args.input else { return Ok(Box::new(io::stdin())) };
-    if args.check {
-        let bad = input::check(Box::new(open(path)?)).map_err(|error| unreadable(path, &error))?;
-        if let Err(bad) = bad {
-            let message = format!("{}, line {}: {}; nothing was submitted", path.display(), bad.number, bad.message);
-            return Err(Exit::usage(message));
-        }
+/// Opens the input.
+pub fn input(args: &Map) -> Result<Source, Exit> {
+    if !args.grid.is_empty() {
+        return Ok(Source::Grid(Grid::new(&args.grid).map_err(Exit::usage)?));
     }
+    let format = format(args);
+    let Some(path) = &args.input else { return Ok(Source::Text(Box::new(io::stdin()), format)) };
     if let Some(output) = &args.output
         && same_file(path, output)
     {
         return Err(Exit::usage(format!("{} is input and output: choose another output file", path.display())));
     }
-    Ok(Box::new(open(path)?))
+    Ok(Source::Text(Box::new(open(path)?), format))
+}
+
+/// Looks through the whole input.
+pub fn check(args: &Map, make: &mut dyn Make) -> Result<(), Exit> {
+    let Some(path) = &args.input else { return Ok(()) };
+    let source = Source::Text(Box::new(open(path)?), format(args));
+    let checked = input::check(source, make).map_err(|error| unreadable(path, &error))?;
+    let message = |bad: BadRow| format!("{}, {}: {}; nothing was submitted", path.display(), bad.place, bad.message);
+    checked.map(drop).map_err(|bad| Exit::usage(message(bad)))
+}
+
+/// How the input is divided into rows.
+pub fn format(args: &Map) -> Format {
+    let by_name = || args.input.as_deref().and_then(Format::of);
+    args.input_format.or_else(by_name).unwrap_or(Format::Jsonl)
 }
 
 /// The input once more, to count its lines; none if it is no file, and what is read of it is gone.

@@ -16,7 +16,7 @@ use self::printer::Printer;
 use super::submit::options;
 use crate::args::{Global, Map, SummaryForm};
 use crate::exit::Exit;
-use crate::input::{self, Findings};
+use crate::input::{self, Arguments, Findings, Input, Reading};
 use crate::signals::Signals;
 use crate::{kernel_check, say, session};
 
@@ -34,12 +34,17 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let input = files::input(&args)?;
     let client = session::connect(global).await?;
     kernel_check::check(&client, &args.kernel, args.common.force).await?;
+    let mut make = Box::new(Arguments::of(&serde_json::Value::Null, args.strings));
+    if args.check {
+        files::check(&args, &mut *make)?;
+    }
     let printer = Printer::new(files::output(&args)?, &args);
-    let (findings, portions) = input::start(input, args.keep_going);
+    let reading = Reading { keep_going: args.keep_going, ..Reading::default() };
+    let Input { findings, portions, .. } = input::start(input, make, reading);
     if printer.progress().is_seen()
         && let Some(file) = files::countable(&args)
     {
-        findings.count_ahead(file);
+        findings.count_ahead(file, files::format(&args));
     }
     let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
     let lines = lines.flat_map(stream::iter);
@@ -131,8 +136,8 @@ impl Run {
         let progress = self.printer.progress();
         if progress.is_seen() {
             progress.set(self.printer.printed().max(self.outcomes.summary().ended()));
-            if let Some(lines) = self.findings.lines() {
-                progress.set_total(lines);
+            if let Some(rows) = self.findings.rows() {
+                progress.set_total(rows);
             }
         }
     }
@@ -182,7 +187,7 @@ impl Run {
         self.printer.finish(&self.findings)?;
         self.end_with_summary();
         if let Some(bad) = self.findings.stopped_at() {
-            return Err(Exit::usage(format!("line {}: {}; nothing after it was submitted", bad.number, bad.message)));
+            return Err(Exit::usage(format!("{}: {}; nothing after it was submitted", bad.place, bad.message)));
         }
         if let Some(error) = self.findings.failed() {
             return Err(Exit::usage(format!("cannot read the input: {error}; what came after is missing")));

@@ -7,7 +7,7 @@ use gristmill::{BatchId, TaskError};
 use crate::args::Map;
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::input::{BadLine, Findings};
+use crate::input::{BadRow, Findings};
 use crate::progress::Progress;
 use crate::record::{Answer, Failed, write_bare, write_record_of};
 
@@ -55,7 +55,7 @@ impl Printer {
     ) -> Result<(), Exit> {
         self.bad_lines(findings, if self.unordered { u64::MAX } else { index })?;
         let answer = result.map_or_else(|error| Answer::Error(error.into()), Answer::Value);
-        self.print(findings.line_of(index), Some(batch.task(index).to_string()), &answer)
+        self.print(findings.row_of(index), Some(batch.task(index).to_string()), &answer)
     }
 
     /// Prints the bad lines after the last task.
@@ -87,8 +87,8 @@ impl Printer {
     }
 
     fn bad_lines(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
-        while let Some(BadLine { number, message, .. }) = findings.take_bad_before(before) {
-            self.print(number - 1, None, &Answer::Error(Failed::input(message)))?;
+        while let Some(BadRow { row, message, .. }) = findings.take_bad_before(before) {
+            self.print(row, None, &Answer::Error(Failed::input(message)))?;
         }
         Ok(())
     }

@@ -1,0 +1,212 @@
+//! What becomes of a row: the arguments of a kernel, as far as is known what it takes.
+
+use gristmill::shared::defaults::BLOB_BYTES_MAX;
+use rmp::encode::{self, ByteBuf};
+use serde_json::Value;
+
+use super::reader::{Made, Make};
+use super::record::{Cell, Record};
+use super::takes::{Kinds, Takes};
+use crate::json::{self, JsonError};
+
+/// Makes the arguments of one kernel.
+pub struct Arguments {
+    takes: Takes,
+    /// Cells of files are texts, whatever they look like.
+    strings: bool,
+    columns: Columns,
+}
+
+/// How the cells of a row become one value.
+#[derive(Default)]
+struct Columns {
+    /// What may stand in each, in the order of the columns.
+    kinds: Vec<Kinds>,
+    form: Form,
+}
+
+#[derive(Debug, Default, Clone, PartialEq)]
+enum Form {
+    /// The only cell is the value.
+    #[default]
+    Bare,
+    /// The names of the columns are keys.
+    Object,
+    /// The columns in this order.
+    Array(Vec<usize>),
+}
+
+impl Arguments {
+    /// For a kernel with this schema; `Value::Null` if nothing is known.
+    pub fn of(schema: &Value, strings: bool) -> Self {
+        Self { takes: Takes::of(schema), strings, columns: Columns::default() }
+    }
+
+    fn cells(&self, names: &[String], cells: &[Cell]) -> Result<Vec<u8>, String> {
+        let mut out = ByteBuf::new();
+        match &self.columns.form {
+            Form::Bare => self.cell(&mut out, names, cells, 0)?,
+            Form::Object => {
+                let Ok(_) = encode::write_map_len(&mut out, cells.len() as u32);
+                for (i, name) in names.iter().enumerate() {
+                    let Ok(_) = encode::write_str(&mut out, name);
+                    self.cell(&mut out, names, cells, i)?;
+                }
+            }
+            Form::Array(order) => {
+                let Ok(_) = encode::write_array_len(&mut out, order.len() as u32);
+                for i in order {
+                    self.cell(&mut out, names, cells, *i)?;
+                }
+            }
+        }
+        Ok(out.into_vec())
+    }
+
+    fn cell(&self, out: &mut ByteBuf, names: &[String], cells: &[Cell], i: usize) -> Result<(), String> {
+        let value = match &cells[i] {
+            Cell::Value(value) => value.clone(),
+            Cell::Text(text) if self.strings => text.as_str().into(),
+            Cell::Text(text) => {
+                let kinds = self.columns.kinds.get(i).copied().unwrap_or_default();
+                kinds.read(text).map_err(|why| format!("the column {:?}: {why}", names[i]))?
+            }
+        };
+        json::write(out, &value).map_err(|error| format!("the column {:?}: {error}", names[i]))
+    }
+}
+
+impl Make for Arguments {
+    fn columns(&mut self, names: &[String]) -> Result<(), String> {
+        let (form, kinds) = match &self.takes {
+            Takes::Unknown if names.len() == 1 => (Form::Bare, vec![Kinds::ANY]),
+            Takes::Unknown => (Form::Object, vec![Kinds::ANY; names.len()]),
+            Takes::One(kinds) if names.len() == 1 => (Form::Bare, vec![*kinds]),
+            Takes::List(_) if names.len() == 1 => (Form::Bare, vec![Kinds::STRUCTURED]),
+            Takes::One(_) => {
+                let names = names.join(", ");
+                return Err(format!("the kernel takes one value, but there are several columns: {names}"));
+            }
+            Takes::List(kinds) => (Form::Array((0..names.len()).collect()), vec![*kinds; names.len()]),
+            Takes::Record(fields) => {
+                let missing = fields.iter().find(|field| field.required && !names.contains(&field.name));
+                if let Some(field) = missing {
+                    let names = names.join(", ");
+                    return Err(format!("the kernel needs the field {:?}; there are: {names}", field.name));
+                }
+                let kinds = |name: &String| fields.iter().find(|field| field.name == *name).map(|field| field.kinds);
+                (Form::Object, names.iter().map(|name| kinds(name).unwrap_or_default()).collect())
+            }
+            Takes::Several(parameters) => {
+                let order = order(parameters, names)?;
+                let mut kinds = vec![Kinds::ANY; names.len()];
+                for ((_, kind), column) in parameters.iter().zip(&order) {
+                    kinds[*column] = *kind;
+                }
+                (Form::Array(order), kinds)
+            }
+        };
+        self.columns = Columns { kinds, form };
+        Ok(())
+    }
+
+    fn row(&mut self, record: Record) -> Result<Made, String> {
+        let args = match record {
+            Record::Json(line) => json::to_msgpack(&line).map_err(|error: JsonError| error.to_string())?,
+            Record::Text(line) => json::pack(&line.into()).map_err(|error| error.to_string())?,
+            Record::Cells { names, cells } => self.cells(&names, &cells)?,
+        };
+        if args.len() > BLOB_BYTES_MAX {
+            // The client says the same, but would end with it.
+            return Err(format!("its arguments have {} bytes; at most {BLOB_BYTES_MAX} can be sent", args.len()));
+        }
+        Ok(Made { args, shown: None })
+    }
+}
+
+/// Which column is which parameter: by name where the parameters have names, else in their order.
+fn order(parameters: &[(Option<String>, Kinds)], names: &[String]) -> Result<Vec<usize>, String> {
+    let (count, found) = (parameters.len(), names.join(", "));
+    let wanted: Option<Vec<&str>> = parameters.iter().map(|(name, _)| name.as_deref()).collect();
+    if names.len() != count {
+        let wanted = wanted.map(|wanted| format!(" ({})", wanted.join(", "))).unwrap_or_default();
+        return Err(format!("the kernel takes {count} arguments{wanted}; there are: {found}"));
+    }
+    let Some(wanted) = wanted else { return Ok((0..count).collect()) };
+    let place = |name: &str| {
+        let place = names.iter().position(|other| other == name);
+        place.ok_or_else(|| format!("the kernel takes {}; there are: {found}", wanted.join(", ")))
+    };
+    wanted.iter().map(|name| place(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn made(schema: &Value, strings: bool, names: &[&str], cells: &[&str]) -> Result<String, String> {
+        let names: Arc<[String]> = names.iter().map(ToString::to_string).collect();
+        let cells = cells.iter().map(|text| Cell::Text(text.to_string())).collect();
+        let mut arguments = Arguments::of(schema, strings);
+        arguments.columns(&names)?;
+        let made = arguments.row(Record::Cells { names, cells })?;
+        Ok(json::from_msgpack(&made.args).unwrap())
+    }
+
+    #[test]
+    fn without_a_schema_cells_are_what_they_look_like() {
+        let cells = |cells: &[&str]| made(&Value::Null, false, &["a", "b", "c"], cells).unwrap();
+        assert_eq!(cells(&["1", "-2.5e3", "007"]), r#"{"a":1,"b":-2500.0,"c":"007"}"#);
+        assert_eq!(cells(&["true", "", "x y"]), r#"{"a":true,"b":null,"c":"x y"}"#);
+        assert_eq!(cells(&["+1", " 1", "NaN"]), r#"{"a":"+1","b":" 1","c":"NaN"}"#);
+        assert_eq!(cells(&["[1]", "1.", "null"]), r#"{"a":"[1]","b":"1.","c":"null"}"#);
+        assert_eq!(made(&Value::Null, false, &["n"], &["7"]).unwrap(), "7");
+        assert_eq!(made(&Value::Null, true, &["n", "m"], &["7", ""]).unwrap(), r#"{"n":"7","m":""}"#);
+        let error = made(&Value::Null, false, &["n"], &["99999999999999999999"]).unwrap_err();
+        assert!(error.contains("\"n\"") && error.contains("64 bits"), "{error}");
+    }
+
+    #[test]
+    fn a_record_is_always_an_object_and_texts_stay_texts() {
+        let schema = json!({
+            "type": "object", "required": ["path"],
+            "properties": { "path": { "type": "string" }, "size": { "type": ["integer", "null"] } },
+        });
+        assert_eq!(made(&schema, false, &["path"], &["007"]).unwrap(), r#"{"path":"007"}"#);
+        assert_eq!(made(&schema, false, &["size", "path"], &["", "true"]).unwrap(), r#"{"size":null,"path":"true"}"#);
+        assert_eq!(made(&schema, false, &["path", "more"], &["a", "5"]).unwrap(), r#"{"path":"a","more":5}"#);
+        let error = made(&schema, false, &["size"], &["1"]).unwrap_err();
+        assert!(error.contains("\"path\"") && error.contains("size"), "{error}");
+    }
+
+    #[test]
+    fn several_arguments_go_by_name_or_in_order() {
+        let unnamed = json!({ "type": "array", "prefixItems": [{ "type": "integer" }, { "type": "string" }] });
+        assert_eq!(made(&unnamed, false, &["x", "y"], &["1", "2"]).unwrap(), r#"[1,"2"]"#);
+        let error = made(&unnamed, false, &["x"], &["1"]).unwrap_err();
+        assert!(error.contains("takes 2 arguments; there are: x"), "{error}");
+        let named = json!({ "type": "array", "prefixItems": [
+            { "type": "integer", "title": "samples" }, { "type": "string", "title": "seed" },
+        ]});
+        assert_eq!(made(&named, false, &["seed", "samples"], &["1", "2"]).unwrap(), r#"[2,"1"]"#);
+        let error = made(&named, false, &["a", "b"], &["1", "2"]).unwrap_err();
+        assert!(error.contains("takes samples, seed; there are: a, b"), "{error}");
+    }
+
+    #[test]
+    fn one_value_and_lists() {
+        let float = json!({ "type": "number" });
+        assert_eq!(made(&float, false, &["x"], &["NaN"]).unwrap(), r#"{"$float":"NaN"}"#);
+        assert_eq!(made(&float, false, &["x"], &["-inf"]).unwrap(), r#"{"$float":"-Infinity"}"#);
+        assert_eq!(made(&float, false, &["x"], &["99999999999999999999"]).unwrap(), "1e+20");
+        assert!(made(&float, false, &["x", "y"], &["1", "2"]).unwrap_err().contains("one value"));
+        let list = json!({ "type": "array", "items": { "type": "number" } });
+        assert_eq!(made(&list, false, &["x", "y"], &["1", "2.5"]).unwrap(), "[1,2.5]");
+        assert_eq!(made(&list, false, &["x"], &["[1, 2]"]).unwrap(), "[1,2]");
+        assert!(made(&list, false, &["x"], &["[1, 2"]).unwrap_err().contains("not JSON"));
+    }
+}
