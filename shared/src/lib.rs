@@ -12,6 +12,7 @@ pub mod dead_letter;
 pub mod defaults;
 pub mod duration;
 pub mod events;
+pub mod exec;
 pub mod failure;
 pub mod history;
 pub mod ids;

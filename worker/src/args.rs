@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::parser::ValueSource;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use gristmill_shared::connection::Endpoint;
+use gristmill_shared::state::States;
 use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults, duration, size};
 
 use crate::config::{Limits, LogFormat, WorkerConfig};
+use crate::exec::{ExecFlags, Policy};
 use crate::memory;
 
 const CONSUMERS_MAX: usize = 1_024;
@@ -76,11 +78,15 @@ struct LowArgs {
     /// Offer the kernels for tests too: they crash, hang and leak on purpose.
     #[arg(long)]
     test_kernels: bool,
+    #[command(flatten)]
+    exec: ExecFlags,
 }
 
 /// A command line that was read and checked.
 pub(crate) struct Args {
     pub(crate) config: WorkerConfig,
+    /// The programs that tasks may run, if any.
+    pub(crate) exec: Option<Policy>,
     /// A password stood on the command line, where every user of the machine can see it.
     pub(crate) password_shown: bool,
 }
@@ -111,15 +117,16 @@ impl From<clap::Error> for ArgsError {
 pub(crate) fn read(args: impl IntoIterator<Item = OsString>) -> Result<Args, ArgsError> {
     let matches = LowArgs::command().try_get_matches_from(args)?;
     let low = LowArgs::from_arg_matches(&matches)?;
-    let config = low.check().map_err(ArgsError::Values)?;
+    let (config, exec) = low.check().map_err(ArgsError::Values)?;
     let typed = matches.value_source("redis") == Some(ValueSource::CommandLine);
-    Ok(Args { password_shown: typed && config.endpoint.has_password(), config })
+    Ok(Args { password_shown: typed && config.endpoint.has_password(), config, exec })
 }
 
 impl LowArgs {
     /// Checks all values, so that one run tells everything that is wrong.
-    fn check(self) -> Result<WorkerConfig, Vec<String>> {
+    fn check(self) -> Result<(WorkerConfig, Option<Policy>), Vec<String>> {
         let mut errors = Vec::new();
+        let exec = self.exec.check(&mut errors);
         let endpoint = keep(&mut errors, Endpoint::parse(&self.redis).map_err(|error| error.to_string()));
         let limits = self.limits(&mut errors);
         let namespace =
@@ -149,8 +156,9 @@ impl LowArgs {
                     host,
                     log_format,
                     test_kernels,
+                    states: States::default(),
                 };
-                Ok(config)
+                Ok((config, exec))
             }
             _ => Err(errors),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gristmill_shared::connection::Endpoint;
+use gristmill_shared::state::States;
 use gristmill_shared::{Namespace, QueueName};
 
 /// How log lines look.
@@ -56,4 +57,6 @@ pub struct WorkerConfig {
     pub log_format: LogFormat,
     /// Whether the kernels for tests are on offer.
     pub test_kernels: bool,
+    /// What the worker keeps for its kernels.
+    pub states: States,
 }

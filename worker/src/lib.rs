@@ -21,6 +21,7 @@ mod config;
 mod consumer;
 mod control;
 mod descriptors;
+mod exec;
 mod jitter;
 mod logging;
 mod memory;

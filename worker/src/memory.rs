@@ -49,6 +49,12 @@ pub(crate) fn descendants() -> Vec<u32> {
     found
 }
 
+/// The children of this process, dead ones that nobody reaped included; none: this system does not tell.
+pub(crate) fn children_of_self() -> Option<Vec<u32>> {
+    let threads = Path::new("/proc/self/task");
+    fs::exists(threads.join(std::process::id().to_string()).join("children")).ok()?.then(|| children(threads))
+}
+
 /// The children of all threads of a process. Not every kernel tells them; then there are none to be seen.
 fn children(threads: &Path) -> Vec<u32> {
     let lists = fs::read_dir(threads).into_iter().flatten().flatten();

@@ -12,6 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitStatus;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -200,6 +201,28 @@ pub(crate) fn find_dead() -> nix::Result<Option<Pid>> {
     }
 }
 
+/// Sees to it that a program which `command` starts dies with the thread that started it, leads a session and a
+/// process group of its own, gains no rights by what it runs (a process of another user could not be killed), and
+/// gets no descriptor of this process beyond the standard three.
+pub(crate) fn tie_to_this_thread(command: &mut std::process::Command) {
+    let parent = nix::unistd::getpid();
+    let tie = move || {
+        nix::unistd::setsid()?;
+        nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+        if nix::unistd::getppid() != parent {
+            // It died before the program could be told to follow.
+            leave(EXIT_BUG);
+        }
+        nix::sys::prctl::set_no_new_privs()?;
+        // SAFETY: close_range with this flag closes nothing before the exec. An old system that lacks it has only
+        // what Rust opened, which closes by itself.
+        unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int) };
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls only: it allocates nothing and takes no lock.
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, tie) };
+}
+
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reaped {
@@ -209,13 +232,36 @@ pub(crate) struct Reaped {
     pub(crate) peak_rss_bytes: u64,
 }
 
+/// How a program ended, and what it took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spent {
+    /// As of any child.
+    pub(crate) reaped: Reaped,
+    /// Processor time in user mode, of it and of the programs that it waited for.
+    pub(crate) user: Duration,
+    /// The same in the system.
+    pub(crate) system: Duration,
+}
+
 /// Takes a dead child away; none: it is not dead, or no child of ours.
 pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
+    reap_program(pid).map(|spent| spent.reaped)
+}
+
+/// The same, with the processor time that it took.
+pub(crate) fn reap_program(pid: Pid) -> Option<Spent> {
     let mut status = 0;
     // SAFETY: rusage is plain data, for which zero is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are valid for the call.
     let found = unsafe { libc::wait4(pid.as_raw(), &mut status, libc::WNOHANG, &mut usage) };
     let peak_rss_bytes = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
-    (found == pid.as_raw()).then(|| Reaped { status: ExitStatus::from_raw(status), peak_rss_bytes })
+    let reaped = Reaped { status: ExitStatus::from_raw(status), peak_rss_bytes };
+    let (user, system) = (duration(usage.ru_utime), duration(usage.ru_stime));
+    (found == pid.as_raw()).then_some(Spent { reaped, user, system })
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0)) + Duration::from_micros(micros)
 }

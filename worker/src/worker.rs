@@ -11,7 +11,7 @@ use crate::args::{self, Args, ArgsError};
 use crate::config::WorkerConfig;
 use crate::descriptors::Foreign;
 use crate::roles::{EXIT_BUG, EXIT_OK};
-use crate::{logging, process, supervisor};
+use crate::{exec, logging, process, supervisor};
 
 const EXIT_USAGE: u8 = 2;
 
@@ -89,7 +89,7 @@ impl Worker {
 
     fn run(self) -> Result<u8, Refusal> {
         let foreign = Foreign::find().map_err(|error| bug(format!("cannot read /proc/self/fd: {error}")))?;
-        let Args { config, password_shown } = match args::read(std::env::args_os()) {
+        let Args { mut config, password_shown, exec: policy } = match args::read(std::env::args_os()) {
             Ok(args) => args,
             Err(ArgsError::Values(lines)) => return Err((EXIT_USAGE, lines)),
             Err(ArgsError::Text(text)) => {
@@ -107,7 +107,12 @@ impl Worker {
             );
         }
         warn_of_memory(&config);
-        let kernels = offered(self.kernels, config.test_kernels, self.test_kernels)?;
+        let kernels = offered(self.kernels, config.test_kernels, self.test_kernels, policy.is_some())?;
+        if let Some(policy) = policy {
+            tracing::info!("tasks may run programs by exec that fit {}", policy.patterns());
+            warn_of_programs(&policy);
+            config.states.add(policy).map_err(|error| bug(error.to_string()))?;
+        }
         if let Some(load) = self.preload {
             load().map_err(|error| (EXIT_USAGE, vec![format!("preload failed: {error}")]))?;
         }
@@ -140,12 +145,41 @@ fn warn_of_memory(config: &WorkerConfig) {
     }
 }
 
-fn offered(kernels: Kernels, wanted: bool, tests: Option<fn() -> Kernels>) -> Result<Kernels, Refusal> {
+/// Whoever can submit tasks runs these programs as the user of this worker.
+fn warn_of_programs(policy: &exec::Policy) {
+    if policy.allows_everything() {
+        tracing::warn!(
+            event = events::SETTING_DOUBTFUL,
+            setting = "--allow-exec",
+            "the pattern * allows every program: whoever can submit tasks can do here what this user can"
+        );
+    }
+    if nix::unistd::geteuid().is_root() {
+        tracing::warn!(
+            event = events::SETTING_DOUBTFUL,
+            setting = "--allow-exec",
+            "programs run as root: whoever can submit tasks should not be that; run the worker as a user of its own"
+        );
+    }
+}
+
+fn offered(
+    kernels: Kernels,
+    wanted: bool,
+    tests: Option<fn() -> Kernels>,
+    programs: bool,
+) -> Result<Kernels, Refusal> {
     let kernels = match (wanted, tests) {
         (true, Some(make)) => kernels.and(make()),
         (true, None) => return Err((EXIT_USAGE, vec!["--test-kernels: this worker has none".to_owned()])),
         (false, _) => kernels,
     };
+    let own = exec::offered();
+    if programs && own.iter().any(|kernel| kernels.get(kernel.name).is_some()) {
+        let line = "--allow-exec: this worker has a kernel of its own called exec; give that another name";
+        return Err((EXIT_USAGE, vec![line.to_owned()]));
+    }
+    let kernels = if programs { kernels.and(own) } else { kernels };
     kernels.check().map_err(|error| bug(error.to_string()))?;
     Ok(kernels)
 }

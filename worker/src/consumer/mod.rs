@@ -31,7 +31,6 @@ pub(crate) mod wire;
 
 use std::sync::Arc;
 
-use gristmill_shared::state::States;
 use handover::Handover;
 use meter::Meter;
 use panics::Culprit;
@@ -46,7 +45,7 @@ pub fn run(start: ConsumerStart) -> u8 {
     let nudge = Arc::new(Notify::new());
     let meter = Meter::new(start.config.limits);
     let handover = Arc::new(Handover::new(Arc::clone(&nudge), start.config.limits.max_tasks));
-    let slot = start.slot;
+    let (slot, states) = (start.slot, start.config.states.clone());
     if let Err(error) = process::mark_starvation(slot.starved()) {
         tracing::warn!(%error, "a lack of memory will look like a crash");
     }
@@ -57,7 +56,7 @@ pub fn run(start: ConsumerStart) -> u8 {
         std::thread::Builder::new().name("io".into()).spawn(move || io::run(start, shared, nudge, their_meter));
     match thread {
         Ok(io) => {
-            compute::run(&handover, slot, &culprit, &meter, States::default());
+            compute::run(&handover, slot, &culprit, &meter, states);
             io.join().unwrap_or(EXIT_BUG)
         }
         Err(error) => {

@@ -36,6 +36,8 @@ mod signals;
 mod stopping;
 mod strays;
 
+pub(crate) use self::strays::children_by_scan;
+
 /// Limits and the out-of-memory count are looked at this often.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -128,6 +130,9 @@ impl Supervisor {
                 tracing::info!(event = events::WORKER_DRAINING, worker = self.config.worker, "draining");
                 self.slots.set_draining();
                 self.places.iter().filter_map(Place::child).for_each(|child| child.send(Command::Drain));
+                if !self.config.inits.is_empty() {
+                    self.places.iter().for_each(Place::kill_unprepared);
+                }
             }
             Step::KillConsumers => self.places.iter().for_each(Place::kill_in_order),
             Step::NeedAgent => self.agent.hurry(Instant::now()),

@@ -25,14 +25,16 @@ fn children() -> Vec<Pid> {
     // The supervisor has one thread, so this file has all its children. Not every kernel offers it.
     match std::fs::read_to_string(format!("/proc/self/task/{own}/children")) {
         Ok(list) => list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect(),
-        Err(_) => children_by_scan(own),
+        Err(_) => children_by_scan().into_iter().map(|pid| Pid::from_raw(pid.cast_signed())).collect(),
     }
 }
 
-fn children_by_scan(own: u32) -> Vec<Pid> {
+/// The same, where the system does not tell them.
+pub(crate) fn children_by_scan() -> Vec<u32> {
+    let own = std::process::id();
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| parent_of(*pid) == Some(own)).map(Pid::from_raw).collect()
+    pids.filter(|pid| parent_of(*pid) == Some(own)).map(i32::cast_unsigned).collect()
 }
 
 /// The parent in /proc/<pid>/stat: the second field after the name, which stands in parentheses and may hold anything.

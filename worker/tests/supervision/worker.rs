@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use gristmill_shared::connection::Endpoint;
+use gristmill_shared::state::States;
 use gristmill_shared::{Kernels, Namespace, QueueName};
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -46,6 +47,7 @@ pub fn run() -> ExitCode {
         host: "h".to_owned(),
         log_format: LogFormat::Text,
         test_kernels: false,
+        states: States::default(),
     };
     let slots = process::map_slots(NonZeroUsize::MIN).unwrap();
     if scenario() == "threads" {
