@@ -39,6 +39,8 @@ events! {
     WORKER_STOPPED = "worker_stopped";
     /// A consumer has its lease (`consumer`).
     CONSUMER_STARTED = "consumer_started";
+    /// What a worker makes in each consumer could not be made; a successor tries again (`consumer`).
+    CONSUMER_INIT_FAILED = "consumer_init_failed";
     /// A consumer makes room for a fresh process, after so many tasks or with so much memory (`consumer`, `held_bytes`).
     CONSUMER_RECYCLED = "consumer_recycled";
     /// A consumer left in order (`consumer`).

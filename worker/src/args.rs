@@ -12,6 +12,7 @@ use gristmill_shared::{ConsumerId, Namespace, QueueName, defaults, duration, siz
 
 use crate::config::{Limits, LogFormat, WorkerConfig};
 use crate::exec::{ExecFlags, Policy};
+use crate::loading::Inits;
 use crate::memory;
 
 const CONSUMERS_MAX: usize = 1_024;
@@ -163,6 +164,7 @@ impl LowArgs {
             _ => Err(errors),
         }
     }
+                    inits: Inits::default(),
 
     fn limits(&self, errors: &mut Vec<String>) -> Limits {
         let memory = keep(errors, memory_size("--memory-limit", self.memory_limit.as_ref())).flatten();

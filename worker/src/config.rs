@@ -6,6 +6,8 @@ use gristmill_shared::connection::Endpoint;
 use gristmill_shared::state::States;
 use gristmill_shared::{Namespace, QueueName};
 
+use crate::loading::Inits;
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum LogFormat {
@@ -60,3 +62,5 @@ pub struct WorkerConfig {
     /// What the worker keeps for its kernels.
     pub states: States,
 }
+    /// What each consumer adds to that before its first claim.
+    pub inits: Inits,

@@ -23,6 +23,7 @@ mod control;
 mod descriptors;
 mod exec;
 mod jitter;
+mod loading;
 mod logging;
 mod memory;
 mod note;
@@ -34,4 +35,5 @@ mod worker;
 
 pub use gristmill_shared as shared;
 pub use gristmill_shared::{Bytes, KernelError, Kernels, TaskContext, kernel, kernels, remote_kernel};
-pub use worker::{PreloadOutcome, Worker, main};
+pub use loading::{Keep, Loaded};
+pub use worker::{Worker, main};

@@ -1,6 +1,5 @@
 //! The library's way in: everything between `main` and the supervisor.
 
-use std::fmt::Display;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,44 +9,36 @@ use gristmill_shared::{Kernels, events, size};
 use crate::args::{self, Args, ArgsError};
 use crate::config::WorkerConfig;
 use crate::descriptors::Foreign;
+use crate::loading::{Loaded, Loading};
 use crate::roles::{EXIT_BUG, EXIT_OK};
 use crate::{exec, logging, process, supervisor};
 
 const EXIT_USAGE: u8 = 2;
-
-/// What a preload function may return: nothing, or a `Result` whose error is shown to people.
-pub trait PreloadOutcome {
-    /// The error as text.
-    fn into_result(self) -> Result<(), String>;
-}
-
-impl PreloadOutcome for () {
-    fn into_result(self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-impl<E: Display> PreloadOutcome for Result<(), E> {
-    fn into_result(self) -> Result<(), String> {
-        self.map_err(|error| error.to_string())
-    }
-}
+const ONE_EACH: &str = "a kernel could not tell them apart; wrap one of them in a type of its own";
 
 /// A worker program in the making.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
-/// use gristmill_worker::{Kernels, Worker};
+/// use gristmill_worker::{KernelError, TaskContext, Worker, kernel, kernels};
 ///
-/// # fn kernels() -> Kernels { Kernels::default() }
+/// struct Words(Vec<String>);
+///
+/// #[kernel]
+/// fn longest(ctx: &TaskContext, most: usize) -> Result<Option<String>, KernelError> {
+///     let Words(words) = ctx.state()?;
+///     Ok(words.iter().filter(|word| word.len() <= most).max_by_key(|word| word.len()).cloned())
+/// }
+///
 /// fn main() -> ExitCode {
-///     Worker::new(kernels()).preload(|| println!("loading the model")).main()
+///     let words = || std::fs::read_to_string("/usr/share/dict/words").map(|text| Words(text.lines().map(str::to_owned).collect()));
+///     Worker::new(kernels![longest]).preload(words).main()
 /// }
 /// ```
 pub struct Worker {
     kernels: Kernels,
     test_kernels: Option<fn() -> Kernels>,
-    preload: Option<Box<dyn FnOnce() -> Result<(), String>>>,
+    loading: Loading,
 }
 
 /// Why a worker ends before its supervisor works: an exit code, and lines for people.
@@ -56,15 +47,32 @@ type Refusal = (u8, Vec<String>);
 impl Worker {
     /// A worker that offers these kernels.
     pub fn new(kernels: Kernels) -> Self {
-        Self { kernels, test_kernels: None, preload: None }
+        Self { kernels, test_kernels: None, loading: Loading::default() }
     }
 
-    /// Runs `load` once, before the first process is forked: all consumers share what it leaves in
-    /// memory, copy-on-write. It must leave no thread behind. Descriptors that it opens stay open in
-    /// every consumer, with one offset for all.
+    /// Runs `load` once, before the first process is forked, and keeps what it returns for
+    /// [`TaskContext::state`](crate::TaskContext::state): all consumers share it, copy-on-write. It returns nothing, a
+    /// `Result<T, E>`, or [`Keep`]`(value)`; an error ends the worker at its start. There may be several, each with a value of
+    /// another type.
+    ///
+    /// It must leave no thread behind: a fork copies none, and the worker does not start if there is one. So no thread pool is
+    /// used here, no runtime, and no client of a network service: make those in [`init`](Self::init). Descriptors that it opens
+    /// stay open in every consumer, with one offset for all. Memory stays shared until somebody writes to it; a value behind a
+    /// `Mutex` that is written is a copy per consumer, and so is one with a reference count (`Arc` within the value) where it is
+    /// cloned.
     #[must_use]
-    pub fn preload<R: PreloadOutcome>(mut self, load: impl FnOnce() -> R + 'static) -> Self {
-        self.preload = Some(Box::new(|| load().into_result()));
+    pub fn preload<R: Loaded>(mut self, load: impl FnOnce() -> R + 'static) -> Self {
+        self.loading.preload(load);
+        self
+    }
+
+    /// Runs `load` in each consumer, after the fork and before it claims its first task, on the thread that computes, and keeps
+    /// what it returns as [`preload`](Self::preload) does: what cannot be shared or inherited, such as a thread pool, a
+    /// connection or a scratch file. It may start threads. If it fails or panics, the consumer ends with a line in the log, no
+    /// task is touched, and a successor tries again: after 100 ms at first, after 10 s at most.
+    #[must_use]
+    pub fn init<R: Loaded>(mut self, load: impl Fn() -> R + Send + Sync + 'static) -> Self {
+        self.loading.init(load);
         self
     }
 
@@ -113,9 +121,12 @@ impl Worker {
             warn_of_programs(&policy);
             config.states.add(policy).map_err(|error| bug(error.to_string()))?;
         }
-        if let Some(load) = self.preload {
-            load().map_err(|error| (EXIT_USAGE, vec![format!("preload failed: {error}")]))?;
+        if let Some(name) = self.loading.twice() {
+            return Err(bug(format!("preload and init keep two values of the type {name}: {ONE_EACH}")));
         }
+        config.inits = self.loading.inits.clone();
+        let loaded = self.loading.preloads(&mut config.states);
+        loaded.map_err(|error| (EXIT_USAGE, vec![format!("preload failed: {error}")]))?;
         process::check_single_thread().map_err(|error| {
             bug(format!("{error}: start no thread before Worker::main, and let preload end those that it starts"))
         })?;

@@ -2,7 +2,7 @@
 //!
 //! The main thread computes ([`compute`]); one I/O thread ([`io`]) holds the lease and speaks with Redis.
 //! They share the [`handover`]. What a task passes, in order: [`steps`] claims its message, [`prepare`]
-//! reads it, [`fetch`] gets arguments that stand in a blob, [`compute`] runs it, [`ending`] says what
+//! reads it, [`fetch`] gets arguments that stand in a blob and what its batch shares, [`compute`] runs it, [`ending`] says what
 //! its outcome means, [`steps`] settles it. Besides, [`lease`] renews, [`doorbell`] waits for work,
 //! [`watch`] enforces limits and gives back what would wait, [`meter`] knows what memory
 //! is allowed, [`drain`] listens to the supervisor.
@@ -16,6 +16,7 @@ mod fetch;
 mod handover;
 mod inflight;
 mod io;
+mod init;
 mod lease;
 mod meter;
 mod pace;
@@ -42,10 +43,7 @@ use crate::roles::{ConsumerStart, EXIT_BUG};
 /// Runs a consumer to its end and returns its exit code. To be called on the process's main thread,
 /// while there is no other.
 pub fn run(start: ConsumerStart) -> u8 {
-    let nudge = Arc::new(Notify::new());
-    let meter = Meter::new(start.config.limits);
-    let handover = Arc::new(Handover::new(Arc::clone(&nudge), start.config.limits.max_tasks));
-    let (slot, states) = (start.slot, start.config.states.clone());
+    let slot = start.slot;
     if let Err(error) = process::mark_starvation(slot.starved()) {
         tracing::warn!(%error, "a lack of memory will look like a crash");
     }
@@ -53,6 +51,11 @@ pub fn run(start: ConsumerStart) -> u8 {
     panics::install_hook(Arc::clone(&culprit));
     let (shared, their_meter) = (Arc::clone(&handover), meter.clone());
     let thread =
+    let Some(states) = init::states(&start) else { return EXIT_BUG };
+    // What stands in memory by now is no task's.
+    let meter = Meter::new(start.config.limits);
+    let nudge = Arc::new(Notify::new());
+    let handover = Arc::new(Handover::new(Arc::clone(&nudge), start.config.limits.max_tasks));
         std::thread::Builder::new().name("io".into()).spawn(move || io::run(start, shared, nudge, their_meter));
     match thread {
         Ok(io) => {

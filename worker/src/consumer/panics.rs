@@ -61,7 +61,7 @@ pub fn install_hook(culprit: Arc<Culprit>) {
             tracing::error!("this process is broken: panicked at {known}: {text}");
             culprit.charge();
         }
-        tracing::warn!("a kernel panicked at {known}: {text}");
+        tracing::warn!("the code of a kernel panicked at {known}: {text}");
         let _ = WHERE.try_with(|cell| cell.replace(place));
     }));
 }

@@ -20,10 +20,12 @@ pub enum Leaving {
     NoRedis = 6,
     /// The supervisor is gone.
     Orphaned = 7,
+    /// What its worker makes in each consumer could not be made.
+    InitFailed = 8,
 }
 
 impl Leaving {
-    pub(super) const ALL: [Leaving; 8] = [
+    pub(super) const ALL: [Leaving; 9] = [
         Self::None,
         Self::Drain,
         Self::Recycle,
@@ -32,6 +34,7 @@ impl Leaving {
         Self::TimeLimit,
         Self::NoRedis,
         Self::Orphaned,
+        Self::InitFailed,
     ];
 
     /// Reads the stored form.
@@ -50,6 +53,7 @@ impl Leaving {
             Self::TimeLimit => "time_limit",
             Self::NoRedis => "no_redis",
             Self::Orphaned => "orphaned",
+            Self::InitFailed => "init_failed",
         }
     }
 }

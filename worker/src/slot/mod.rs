@@ -97,6 +97,7 @@ pub struct Slot {
     kernel: AtomicU32,
     leaving: AtomicU8,
     joined: AtomicBool,
+    prepared: AtomicBool,
     started_at_ms: AtomicU64,
     /// By the monotonic clock, as is the deadline: a step of the wall clock kills nobody.
     started_ms: AtomicU64,
@@ -174,6 +175,7 @@ impl Slot {
         self.pid.store(0, Relaxed);
         self.leaving.store(Leaving::None as u8, Relaxed);
         self.joined.store(false, Relaxed);
+        self.prepared.store(false, Relaxed);
         self.peak_rss_bytes.store(0, Relaxed);
         self.memory_held.store(0, Relaxed);
         self.starved.store(false, Relaxed);
@@ -251,6 +253,16 @@ impl Slot {
     /// Why the consumer leaves.
     pub fn leaving(&self) -> Leaving {
         Leaving::from_code(self.leaving.load(Acquire))
+    }
+
+    /// Notes that the consumer has what its tasks need: from now on it listens.
+    pub fn set_prepared(&self) {
+        self.prepared.store(true, Release);
+    }
+
+    /// Whether it does. Before that it holds nothing, and hears nothing.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared.load(Acquire)
     }
 
     /// Notes that the first claim was answered: from now on a death is no failure to start.

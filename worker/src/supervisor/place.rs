@@ -76,6 +76,13 @@ impl Place {
         }
     }
 
+    /// Ends a consumer that does not listen yet, for it is still being prepared: a drain need not wait for that.
+    pub(super) fn kill_unprepared(&self) {
+        if !self.slot.is_prepared() {
+            self.kill_in_order();
+        }
+    }
+
     /// Ends the consumer because the worker stops: its death is ordered.
     pub(super) fn kill_in_order(&self) {
         if let Some(child) = &self.child {

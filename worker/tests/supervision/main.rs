@@ -16,6 +16,8 @@ mod consumer;
 mod control;
 #[path = "../../src/descriptors.rs"]
 mod descriptors;
+#[path = "../../src/loading.rs"]
+mod loading;
 #[path = "../../src/note.rs"]
 mod note;
 #[path = "../../src/process.rs"]
