@@ -26,6 +26,8 @@ pub struct EffectiveOptions {
     pub time_limit: Option<Duration>,
     /// The process ends when it holds more memory than this while the task runs, bytes.
     pub memory: Option<u64>,
+    /// Whether the output is dropped where it was computed.
+    pub ignore_result: bool,
 }
 
 impl EffectiveOptions {
@@ -33,12 +35,13 @@ impl EffectiveOptions {
     pub fn of(kernel: KernelOptions, task: &TaskOptions) -> Self {
         let ms = |ms: Option<u64>| ms.map(Duration::from_millis);
         Self {
-            retries: task.retries.or(kernel.retries).unwrap_or(defaults::RETRIES),
+            retries: task.retries.or(kernel.retries).unwrap_or(defaults::RETRIES).min(defaults::RETRIES_MAX),
             backoff: ms(task.backoff_ms).or(kernel.backoff).unwrap_or(defaults::BACKOFF),
             backoff_max: ms(task.backoff_max_ms).or(kernel.backoff_max).unwrap_or(defaults::BACKOFF_MAX),
             soft_time_limit: ms(task.soft_time_limit_ms).or(kernel.soft_time_limit),
             time_limit: ms(task.time_limit_ms).or(kernel.time_limit),
             memory: task.memory_bytes.or(kernel.memory),
+            ignore_result: task.ignore_result.or(kernel.ignore_result).unwrap_or(false),
         }
     }
 

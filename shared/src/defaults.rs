@@ -59,6 +59,8 @@ pub const LABEL_VALUE_BYTES_MAX: usize = 256;
 
 /// Retries of kernel errors beyond the first attempt.
 pub const RETRIES: u16 = 0;
+/// Most retries that a message can count.
+pub const RETRIES_MAX: u16 = u16::MAX - 1;
 /// First back-off between attempts; doubles each time, full jitter.
 pub const BACKOFF: Duration = Duration::from_secs(1);
 /// Longest back-off.

@@ -58,6 +58,8 @@ pub struct KernelOptions {
     pub time_limit: Option<Duration>,
     /// The memory that a task may need, bytes.
     pub memory: Option<u64>,
+    /// Whether outputs are dropped where they were computed.
+    pub ignore_result: Option<bool>,
 }
 
 /// Binary data: one MessagePack byte string, where a `Vec<u8>` would be an array of integers.

@@ -92,7 +92,7 @@ impl fmt::Display for OutcomeKind {
 /// The outcome of one task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Succeeded; the MessagePack of the output.
+    /// Succeeded; the MessagePack of the output. Empty, as no MessagePack is: the output was not kept.
     Value(Vec<u8>),
     /// Succeeded; the output stands in a blob of the batch.
     Blob(BlobRef),

@@ -37,6 +37,7 @@ struct Thumbnail {
     backoff_max = "10m",
     soft_time_limit = "25s",
     memory = "512MiB",
+    ignore_result,
     crate = ::gristmill_shared
 )]
 fn thumbnail(ctx: &TaskContext, mut args: Thumbnail) -> Result<Bytes, KernelError> {
@@ -203,6 +204,7 @@ fn names_and_options() {
         soft_time_limit: Some(Duration::from_secs(25)),
         time_limit: Some(Duration::from_secs(30)),
         memory: Some(512 << 20),
+        ignore_result: Some(true),
     };
     assert_eq!(options(thumbnail), expected);
 }

@@ -39,6 +39,20 @@ fn shape(ending: &Ending) -> Vec<(u64, u32, u8, u8, u16)> {
 }
 
 #[test]
+fn what_a_task_says_comes_before_what_its_kernel_declares() {
+    let of = |kernel, task| {
+        let kernel = KernelOptions { ignore_result: kernel, ..KernelOptions::default() };
+        let task = TaskOptions { ignore_result: task, ..TaskOptions::default() };
+        EffectiveOptions::of(kernel, &task).ignore_result
+    };
+    assert!(!of(None, None) && of(Some(true), None) && of(None, Some(true)));
+    assert!(of(Some(false), Some(true)) && !of(Some(true), Some(false)));
+    // One attempt more could not be counted.
+    let task = TaskOptions { retries: Some(u16::MAX), ..TaskOptions::default() };
+    assert_eq!(EffectiveOptions::of(KernelOptions::default(), &task).retries, u16::MAX - 1);
+}
+
+#[test]
 fn the_item_that_ran_takes_the_crash_and_its_neighbours_go_back_uncounted() {
     let (suspect, body) = suspect(5, DeathCause::Crash, Some(3));
     let ending = verdict(&suspect, &body, &options(0), 0.5, NOW_MS).unwrap();

@@ -36,9 +36,10 @@ use proc_macro::TokenStream;
 /// | `soft_time_limit = "25s"` | a task that runs longer is asked to end: `TaskContext::soft_limit_passed` |
 /// | `time_limit = "30s"` | a task that runs longer is ended, with its process |
 /// | `memory = "512MiB"` | a task whose process holds more is ended, with its process |
-/// | `retries = 2` | attempts after the first that fails, 0 to 65535 |
+/// | `retries = 2` | attempts after the first that fails, 0 to 65534 |
 /// | `backoff = "1s"` | wait before the first retry; doubles each time |
 /// | `backoff_max = "10m"` | longest wait between two attempts |
+/// | `ignore_result` | what a task returns is dropped where it was computed; it is only known how it ended |
 /// | `crate = path` | the crate `gristmill_shared`, where it is re-exported by a crate of your own |
 ///
 /// A time is a whole number and one of `ms`, `s`, `m`, `h`; an amount of memory one of `KiB`, `MiB`, `GiB`. A task's own options come first.

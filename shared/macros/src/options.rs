@@ -5,12 +5,18 @@ use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Expr, ExprLit, Lit, LitStr, Token};
+use syn::{Expr, ExprLit, Lit, LitStr, Token, parse_quote};
 
 use crate::problems::Problems;
 use crate::{duration, name, size};
 
-const KNOWN: &str = "name, soft_time_limit, time_limit, memory, retries, backoff, backoff_max and crate";
+/// What a message can count.
+const RETRIES_MAX: u16 = u16::MAX - 1;
+
+const KNOWN: &str = "name, soft_time_limit, time_limit, memory, retries, backoff, backoff_max, ignore_result and crate";
+
+/// The option that may stand alone.
+const FLAG: &str = "ignore_result";
 
 #[derive(Default)]
 pub struct Options {
@@ -23,9 +29,10 @@ pub struct Options {
     soft_time_limit_ms: Option<u64>,
     time_limit_ms: Option<u64>,
     memory: Option<u64>,
+    ignore_result: Option<bool>,
 }
 
-/// `key = value`
+/// `key = value`, or a `key` alone that stands for `key = true`.
 struct Given {
     key: Ident,
     value: Expr,
@@ -34,6 +41,9 @@ struct Given {
 impl Parse for Given {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let key: Ident = input.call(Ident::parse_any)?;
+        if key == FLAG && !input.peek(Token![=]) {
+            return Ok(Self { key, value: parse_quote!(true) });
+        }
         if !input.peek(Token![=]) {
             return Err(syn::Error::new(key.span(), format!("write `{key} = …`; the options are {KNOWN}")));
         }
@@ -86,6 +96,7 @@ impl Options {
             "backoff" => self.backoff_ms = Some(time(value)?),
             "backoff_max" => self.backoff_max_ms = Some(time(value)?),
             "soft_time_limit" => self.soft_time_limit_ms = Some(positive(value, time(value)?)?),
+            FLAG => self.ignore_result = Some(flag(value)?),
             "memory" => self.memory = Some(memory(value)?),
             "time_limit" => self.time_limit_ms = Some(positive(value, time(value)?)?),
             _ => {
@@ -106,6 +117,7 @@ impl Options {
         let (backoff, backoff_max) = (time(self.backoff_ms), time(self.backoff_max_ms));
         let (soft_time_limit, time_limit) = (time(self.soft_time_limit_ms), time(self.time_limit_ms));
         let memory = self.memory.map_or(none.clone(), |bytes| some(quote!(#bytes)));
+        let ignore_result = self.ignore_result.map_or(none, |wanted| some(quote!(#wanted)));
         quote! {
             #shared::kernel::KernelOptions {
                 retries: #retries,
@@ -114,6 +126,7 @@ impl Options {
                 soft_time_limit: #soft_time_limit,
                 time_limit: #time_limit,
                 memory: #memory,
+                ignore_result: #ignore_result,
             }
         }
     }
@@ -152,7 +165,15 @@ fn retries(value: &Expr) -> syn::Result<u16> {
         Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.base10_parse().ok(),
         _ => None,
     };
-    number.ok_or_else(|| syn::Error::new_spanned(value, "retries takes a whole number from 0 to 65535"))
+    let number = number.filter(|&number| number <= RETRIES_MAX);
+    number.ok_or_else(|| syn::Error::new_spanned(value, format!("retries takes a whole number from 0 to {RETRIES_MAX}")))
+}
+
+fn flag(value: &Expr) -> syn::Result<bool> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) => Ok(flag.value),
+        _ => Err(syn::Error::new_spanned(value, "ignore_result takes true or false, or stands alone")),
+    }
 }
 
 fn path(value: &Expr) -> syn::Result<TokenStream> {

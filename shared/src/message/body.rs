@@ -100,6 +100,9 @@ pub struct TaskOptions {
     /// What the task may need: its process ends when it holds more, and a worker that has less does not start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
+    /// Whether the output is dropped where it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignore_result: Option<bool>,
 }
 
 impl TaskOptions {

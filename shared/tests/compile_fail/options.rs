@@ -41,6 +41,12 @@ fn bad_memory() {}
 #[kernel(memory = "0MiB")]
 fn no_memory() {}
 
+#[kernel(ignore_result = "yes")]
+fn no_flag() {}
+
+#[kernel(retries = 65_535)]
+fn one_too_many() {}
+
 #[kernel(retries = 1, retries = 2)]
 fn twice() {}
 

@@ -104,6 +104,7 @@ fn describe(kernel: &RegisteredKernel) -> String {
         "soft_time_limit_ms": ms(kernel.options.soft_time_limit),
         "time_limit_ms": ms(kernel.options.time_limit),
         "memory_bytes": kernel.options.memory,
+        "ignore_result": kernel.options.ignore_result,
     });
     json!({ "doc": kernel.doc, "args_schema": (kernel.args_schema)(), "options": options }).to_string()
 }

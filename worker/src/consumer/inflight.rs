@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use gristmill_broker::ParkedList;
+use gristmill_broker::{EffectiveOptions, ParkedList};
 use gristmill_shared::message::{BlobRef, Body};
 use gristmill_shared::{BatchId, Certificate, KernelError, Message, OutcomeKind, RegisteredKernel, TaskTime};
 
@@ -66,6 +66,12 @@ impl Held {
         let missing = if matches!(fate, Fate::Park(_)) { 0 } else { count };
         let times = vec![TaskTime::UNKNOWN; count as usize];
         Self { serial, message, fate, bytes, ends, times, missing, handed_over: false }
+    }
+
+    /// Whether what its tasks return is dropped.
+    pub fn ignores_results(&self) -> bool {
+        let Fate::Run { kernel, body, .. } = &self.fate else { return false };
+        EffectiveOptions::of(kernel.options, &body.options).ignore_result
     }
 
     /// Whether nothing of it runs or will run here.
