@@ -59,6 +59,20 @@ impl ConsumerLine {
         self.text(name)?.parse().ok()
     }
 
+    /// How far its task is, from 0 to 1, as it says.
+    pub fn fraction(&self) -> Option<f64> {
+        self.text("fraction")?.parse().ok()
+    }
+
+    /// How far its task is and what it does, in one line; none if it says neither.
+    pub fn progress(&self) -> Option<String> {
+        let percent = self.fraction().map(|fraction| format!("{:.0}%", 100.0 * fraction));
+        match (percent, self.text("progress")) {
+            (Some(percent), Some(note)) => Some(format!("{percent} {note}")),
+            (percent, note) => percent.or_else(|| note.map(str::to_owned)),
+        }
+    }
+
     /// Whether a task runs in it.
     pub fn is_running(&self) -> bool {
         self.state == "running"
@@ -75,6 +89,14 @@ mod tests {
         assert_eq!((line.place, line.id.as_str(), line.is_running()), (2, "c1", true));
         assert_eq!((line.number("pid"), line.text("task"), line.number("run_ms")), (Some(7), Some("b.3"), Some(12)));
         assert_eq!((line.text("progress"), line.text("k")), (Some("at 3 of 4, k=v"), None));
+    }
+
+    #[test]
+    fn how_far_a_task_is_stands_before_its_note() {
+        let told = |text: &str| ConsumerLine::read(0, &format!("c1 running {text}")).progress();
+        assert_eq!(told("fraction=0.4250 progress=row 7 fraction=1").as_deref(), Some("42% row 7 fraction=1"));
+        assert_eq!(told("fraction=1.0000").as_deref(), Some("100%"));
+        assert_eq!((told("progress=row 7").as_deref(), told("run_ms=7")), (Some("row 7"), None));
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Progress {
 impl Progress {
     fn read(line: &ConsumerLine) -> Self {
         Self {
-            fraction: line.text("fraction").and_then(|text| text.parse().ok()),
+            fraction: line.fraction(),
             note: line.text("progress").map(str::to_owned),
             run: Duration::from_millis(line.number("run_ms").unwrap_or(0)),
         }

@@ -23,6 +23,7 @@ pub fn certificate(certificate: &Certificate, for_people: bool) -> Map<String, V
         ("out_of_memory", certificate.out_of_memory.into()),
         ("peak_rss_bytes", certificate.peak_rss_bytes.into()),
         ("run_ms", certificate.run_ms.into()),
+        ("fraction", certificate.fraction.into()),
         ("progress", certificate.progress.clone().into()),
         ("item", certificate.item.into()),
         ("consumer", certificate.consumer.as_str().into()),
@@ -41,6 +42,7 @@ pub fn history(ends: &[EarlierEnd], for_people: bool) -> Value {
             ("reason", end.reason.as_str().into()),
             ("message", end.message.as_str().into()),
             ("attempt", end.attempt.into()),
+            ("error_kind", end.kind.clone().into()),
             ("certificate", end.certificate.as_ref().map(|found| certificate(found, false)).into()),
         ]))
     };
@@ -91,7 +93,7 @@ mod tests {
         let mut found = Certificate::unseen(DeathCause::Crash, "c", "killed by SIGSEGV");
         (found.run_ms, found.host) = (Some(1_500), Some("mill".into()));
         let (reason, message) = ("crashed".to_owned(), "killed by SIGSEGV".to_owned());
-        let mut end = EarlierEnd { at_ms: 0, reason, message, attempt: 2, certificate: Some(found) };
+        let mut end = EarlierEnd { at_ms: 0, reason, message, attempt: 2, kind: None, certificate: Some(found) };
         let text = "1970-01-01T00:00:00.000Z crashed in attempt 2 after 1.5s on mill: killed by SIGSEGV";
         assert_eq!(history(std::slice::from_ref(&end), true)[0], text);
         (end.certificate, end.message) = (None, String::new());

@@ -17,6 +17,7 @@ mod private;
 mod progress;
 mod record;
 mod say;
+mod said;
 mod schema;
 mod session;
 mod sheet;

@@ -5,6 +5,7 @@ use gristmill::{TaskError, TaskFailure};
 use serde_json::{Value, json};
 
 use crate::json;
+use crate::said::Said;
 
 /// What became of one line of input, or one task.
 pub enum Answer {
@@ -24,25 +25,38 @@ pub struct Failed {
     pub message: String,
     /// The attempt that ended it.
     pub attempt: Option<u16>,
+    /// What its kernel said besides.
+    pub said: Said,
 }
 
 impl Failed {
     /// An input line that is no value.
     pub fn input(message: String) -> Self {
-        Self { task: None, kind: "bad_input".into(), message, attempt: None }
+        Self { task: None, kind: "bad_input".into(), message, attempt: None, said: Said::default() }
     }
 
     fn to_json(&self) -> Value {
         let id = self.task.map(|task| task.to_string());
-        json!({ "id": id, "kind": self.kind, "message": self.message, "attempt": self.attempt })
+        let mut fields = json!({ "id": id, "kind": self.kind, "message": self.message, "attempt": self.attempt });
+        if let Some(fields) = fields.as_object_mut() {
+            fields.extend(self.said.fields(false));
+        }
+        fields
+    }
+
+    /// What went wrong in one line, for people.
+    pub fn line(&self) -> String {
+        format!("{}: {}", self.kind, self.said.line(&self.message))
     }
 }
 
 impl From<TaskError> for Failed {
     fn from(error: TaskError) -> Self {
         match error {
-            TaskError::Ended(TaskFailure { task, kind, message, attempt, .. }) => {
-                Self { task: Some(task), kind: kind.to_string(), message, attempt: Some(attempt) }
+            TaskError::Ended(failure) => {
+                let said = Said::from(&failure);
+                let TaskFailure { task, kind, message, attempt, .. } = failure;
+                Self { task: Some(task), kind: kind.to_string(), message, attempt: Some(attempt), said }
             }
             other => {
                 let kind = match &other {
@@ -51,7 +65,7 @@ impl From<TaskError> for Failed {
                     TaskError::Output { .. } => "bad_output",
                     _ => "client",
                 };
-                Self { task: other.task(), kind: kind.into(), message: other.to_string(), attempt: None }
+                Self { task: other.task(), kind: kind.into(), message: other.to_string(), attempt: None, said: Said::default() }
             }
         }
     }

@@ -81,7 +81,7 @@ async fn what_it_does(client: &Client, task: TaskId) -> Result<String, ClientErr
         let lines = ConsumerLine::all(worker);
         let Some(line) = lines.iter().find(|line| line.text("task") == Some(&id)) else { continue };
         let host = worker.fields.get("host").map_or("some host", String::as_str);
-        let note = line.text("progress").map(|note| format!(": {note}")).unwrap_or_default();
+        let note = line.progress().map(|told| format!(": {told}")).unwrap_or_default();
         return Ok(format!("running on {host}{note}"));
     }
     if workers.is_empty() {

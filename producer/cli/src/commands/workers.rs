@@ -66,7 +66,11 @@ fn state(line: &ConsumerLine) -> Map<String, Value> {
     ]);
     for (name, value) in line.fields() {
         // A note is text, whatever it looks like.
-        let value = if name == "progress" { value.into() } else { number_or_text(value) };
+        let value = match (name, line.fraction()) {
+            ("progress", _) => value.into(),
+            ("fraction", Some(fraction)) => fraction.into(),
+            _ => number_or_text(value),
+        };
         state.insert(name.to_owned(), value);
     }
     state
@@ -87,7 +91,7 @@ fn consumers(workers: &[WorkerRecord], json: bool) -> Table {
         ("KERNEL", "kernel"),
         ("RUNS FOR", "for"),
         ("TASK", "task"),
-        ("PROGRESS", "progress"),
+        ("PROGRESS", if json { "progress" } else { "told" }),
     ]);
     for worker in workers {
         for line in ConsumerLine::all(worker) {
@@ -97,7 +101,7 @@ fn consumers(workers: &[WorkerRecord], json: bool) -> Table {
             if !json {
                 let rss = line.number("rss_bytes").map(size::text);
                 let running = line.number("run_ms").map(|ms| short(Duration::from_millis(ms)));
-                row.extend(object([("rss", rss.into()), ("for", running.into())]));
+                row.extend(object([("rss", rss.into()), ("for", running.into()), ("told", line.progress().into())]));
             }
             table.row(row);
         }
@@ -115,7 +119,7 @@ mod tests {
             ("host", "mill"),
             ("queues", "urgent,7"),
             ("consumer.1", "b idle pid=8"),
-            ("consumer.0", "a running pid=7 rss_bytes=2097152 task=x kernel=k run_ms=1500 progress=12"),
+            ("consumer.0", "a running pid=7 rss_bytes=2097152 task=x kernel=k run_ms=1500 fraction=0.25 progress=12"),
         ];
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         WorkerRecord { id: "w".into(), fields }
@@ -141,7 +145,7 @@ mod tests {
     fn each_consumer_is_a_line_for_people() {
         let text = consumers(&[worker()], false).text();
         let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).collect();
-        assert_eq!(lines[1], ["w", "7", "running", "2MiB", "-", "-", "k", "1.5s", "x", "12"], "{text}");
+        assert_eq!(lines[1], ["w", "7", "running", "2MiB", "-", "-", "k", "1.5s", "x", "25%", "12"], "{text}");
         assert_eq!(lines[2], ["w", "8", "idle", "-", "-", "-", "-", "-", "-", "-"], "{text}");
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use super::{kept_until, must_be_known};
 use crate::args::DeadList;
 use crate::exit::Exit;
+use crate::said::Said;
 use crate::say;
 use crate::table::{Table, object};
 use crate::times::rfc3339;
@@ -62,7 +63,6 @@ pub async fn run(client: &Client, args: DeadList) -> Result<(), Exit> {
 fn row(dead: &DeadTask, for_programs: bool) -> Map<String, Value> {
     let epitaph = &dead.letter.epitaph;
     let failure = epitaph.failure.as_ref();
-    let text = failure.map(|failure| failure.message.as_str());
     let earlier = dead.message().and_then(|(_, body)| body).map_or(0, |body| body.history.len());
     let mut row = object([
         ("id", dead.id.as_str().into()),
@@ -73,13 +73,14 @@ fn row(dead: &DeadTask, for_programs: bool) -> Map<String, Value> {
         ("buried_at", rfc3339(dead.letter.at_ms).into()),
     ]);
     if for_programs {
+        row.insert("message".into(), failure.map(|failure| failure.message.as_str()).into());
+        row.extend(failure.map(|failure| Said::from(failure).fields(false)).unwrap_or_default());
         row.extend(object([
-            ("message", text.into()),
             ("earlier_ends", earlier.into()),
             ("kept_until_at", kept_until(dead).into()),
         ]));
     } else {
-        row.insert("shown".into(), text.map(shorten).into());
+        row.insert("shown".into(), failure.map(|failure| shorten(&failure.line())).into());
     }
     row
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::{find, kept_until};
 use crate::args::DeadShow;
 use crate::exit::Exit;
+use crate::said::Said;
 use crate::table::object;
 use crate::times::rfc3339;
 use crate::{certificate, json, sheet};
@@ -33,6 +34,7 @@ fn fields(dead: &DeadTask, argument: Option<bool>, for_people: bool) -> Map<Stri
     if let Some(failure) = &epitaph.failure {
         fields.insert("message".into(), failure.message.as_str().into());
         fields.insert("attempt".into(), failure.attempt.into());
+        fields.extend(Said::from(failure).fields(for_people));
     }
     fields.insert("buried_at".into(), rfc3339(dead.letter.at_ms).into());
     fields.insert("kept_until_at".into(), kept_until(dead).into());

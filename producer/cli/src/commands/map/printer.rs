@@ -96,7 +96,7 @@ impl Printer {
     fn print(&mut self, line: u64, id: Option<String>, answer: &Answer) -> Result<(), Exit> {
         if let Answer::Error(failed) = answer {
             self.failed += 1;
-            let text = || format!("line {}: {}: {}", line + 1, failed.kind, failed.message);
+            let text = || format!("line {}: {}", line + 1, failed.line());
             self.first_failure.get_or_insert_with(text);
         }
         if self.records {

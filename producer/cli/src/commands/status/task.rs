@@ -6,8 +6,12 @@ use serde_json::{Map, Value};
 
 use crate::certificate;
 use crate::exit::Exit;
+use crate::said::Said;
 use crate::table::object;
 use crate::times::rfc3339;
+
+/// Length of the bar that shows how far a task is.
+const BAR: usize = 30;
 
 /// What is known of a task whose batch is there.
 pub async fn fields(
@@ -47,6 +51,7 @@ pub async fn buried(client: &Client, task: TaskId, for_people: bool) -> Result<O
             ("attempt", failure.attempt.into()),
             ("certificate", found.map(|found| certificate::certificate(found, for_people)).into()),
         ]));
+        fields.extend(Said::from(failure).fields(for_people));
     }
     fields.extend(letter(&dead, for_people));
     Ok(Some(fields))
@@ -66,6 +71,7 @@ async fn ended(
         ("run_ms", run_ms(client, failure.task).await?),
         ("certificate", found.map(|found| certificate::certificate(found, for_people)).into()),
     ]);
+    fields.extend(Said::from(failure).fields(for_people));
     if !failure.kind.is_dead_letter() {
         return Ok(fields);
     }
@@ -103,7 +109,7 @@ async fn unfinished(
     for_people: bool,
 ) -> Result<Map<String, Value>, Exit> {
     let waiting = || object([("state", "waiting".into())]);
-    let running = running(client, task).await?;
+    let running = running(client, task, for_people).await?;
     let Some(located) = client.locate(task, record).await? else { return Ok(running.unwrap_or_else(waiting)) };
     // What a worker publishes is up to some seconds old; where the message stands is true now.
     let holds = |consumer: &str| matches!(&located.place, Place::Claimed(holder) if holder.to_string() == consumer);
@@ -140,8 +146,18 @@ async fn unfinished(
     Ok(fields)
 }
 
+/// How far it is, as it says. For people: a bar.
+fn fraction(line: &ConsumerLine, for_people: bool) -> Value {
+    let Some(fraction) = line.fraction() else { return Value::Null };
+    if !for_people {
+        return fraction.into();
+    }
+    let full = (fraction * BAR as f64) as usize;
+    format!("[{:<BAR$}] {:.0}%", "=".repeat(full.min(BAR)), 100.0 * fraction).into()
+}
+
 /// What its worker publishes of a task that runs.
-async fn running(client: &Client, task: TaskId) -> Result<Option<Map<String, Value>>, Exit> {
+async fn running(client: &Client, task: TaskId, for_people: bool) -> Result<Option<Map<String, Value>>, Exit> {
     let id = task.to_string();
     for worker in client.workers().await? {
         let lines = ConsumerLine::all(&worker);
@@ -155,6 +171,7 @@ async fn running(client: &Client, task: TaskId) -> Result<Option<Map<String, Val
             ("started_at", line.text("started_at").into()),
             ("run_ms", line.number("run_ms").into()),
             ("rss_bytes", line.number("rss_bytes").into()),
+            ("fraction", fraction(line, for_people)),
             ("progress", line.text("progress").into()),
         ])));
     }
