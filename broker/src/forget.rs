@@ -15,16 +15,28 @@ const ANY: u64 = 0;
 
 impl Broker {
     /// Deletes the stored outcomes of the runs that begin at `firsts`, and outputs of theirs which stand in blobs.
-    /// Counters and the list of runs stay; another reader learns that the outcome was delivered.
+    /// Counters and the list of runs stay; another reader learns that the outcome was delivered. Returns how many runs were
+    /// deleted.
     pub async fn forget<C: ConnectionLike>(
         &self,
         conn: &mut C,
         batch: BatchId,
         firsts: &[u64],
         outputs: &[BlobRef],
-    ) -> Result<(), BrokerError> {
+    ) -> Result<u64, BrokerError> {
         let runs: Vec<_> = firsts.iter().map(|&first| (first, ANY)).collect();
         self.forget_all(conn, batch, &runs, outputs).await
+    }
+
+    /// Deletes a batch of one whose task has ended for good, and its output if that stands in a blob. False: it has not
+    /// ended, or there is no such batch.
+    pub async fn forget_single<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        batch: BatchId,
+        output: &[BlobRef],
+    ) -> Result<bool, BrokerError> {
+        Ok(self.forget_some(conn, batch, &[], output).await? > 0)
     }
 
     /// The same for runs that a reader has had, each only if it still has these tasks: when Redis came back
@@ -35,7 +47,7 @@ impl Broker {
         batch: BatchId,
         runs: &[Range<u64>],
         outputs: &[BlobRef],
-    ) -> Result<(), BrokerError> {
+    ) -> Result<u64, BrokerError> {
         let runs: Vec<_> = runs.iter().map(|run| (run.start, run.end.saturating_sub(run.start))).collect();
         self.forget_all(conn, batch, &runs, outputs).await
     }
@@ -46,15 +58,16 @@ impl Broker {
         batch: BatchId,
         runs: &[(u64, u64)],
         outputs: &[BlobRef],
-    ) -> Result<(), BrokerError> {
+    ) -> Result<u64, BrokerError> {
         // The blobs first: an outcome names its blob, so that what is left halfway is found again.
         for outputs in outputs.chunks(defaults::CALL_MESSAGES_MAX) {
             self.forget_some(conn, batch, &[], outputs).await?;
         }
+        let mut deleted = 0;
         for runs in runs.chunks(defaults::CALL_MESSAGES_MAX) {
-            self.forget_some(conn, batch, runs, &[]).await?;
+            deleted += self.forget_some(conn, batch, runs, &[]).await?;
         }
-        Ok(())
+        Ok(deleted)
     }
 
     async fn forget_some<C: ConnectionLike>(
@@ -63,7 +76,7 @@ impl Broker {
         batch: BatchId,
         runs: &[(u64, u64)],
         outputs: &[BlobRef],
-    ) -> Result<(), BrokerError> {
+    ) -> Result<u64, BrokerError> {
         let mut buckets: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
         for &(first, tasks) in runs {
             buckets.entry(Keys::bucket_of(first)).or_default().push((first, tasks));
@@ -79,7 +92,6 @@ impl Broker {
         for output in outputs {
             script.key(self.blob_keys(batch, output));
         }
-        let _deleted: u64 = script.invoke_async(conn).await?;
-        Ok(())
+        Ok(script.invoke_async(conn).await?)
     }
 }

@@ -64,7 +64,7 @@ scripts! {
     promote: "message" "queues";
     tick: "message" "queues";
     sweep: "message" "finish";
-    forget: "message";
+    forget: "message" "finish";
     purge: "message" "queues" "finish" "ending";
     cancel: "message" "finish";
     hasten: "message";

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
 /// A text that is not an id of the kind that was expected.
@@ -149,6 +150,25 @@ impl FromStr for ConsumerId {
     }
 }
 
+/// Ids are stored as their text, also in formats that know numbers and bytes: so they can be searched for.
+macro_rules! serde_as_text {
+    ($($id:ident)*) => {$(
+        impl Serialize for $id {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $id {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+serde_as_text!(BatchId TaskId);
+
 /// Keeps an error message readable whatever was typed.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
@@ -166,6 +186,15 @@ mod tests {
         assert_eq!(consumer.to_string().parse(), Ok(consumer));
         let (high, low) = consumer.halves();
         assert_eq!(ConsumerId::from_halves(high, low), consumer);
+    }
+
+    #[test]
+    fn ids_survive_being_stored() {
+        let task = BatchId::new().task(7);
+        let json = serde_json::to_string(&(task, task.batch)).unwrap();
+        assert_eq!(json, format!(r#"["{task}","{}"]"#, task.batch));
+        assert_eq!(serde_json::from_str::<(TaskId, BatchId)>(&json).unwrap(), (task, task.batch));
+        assert!(serde_json::from_str::<TaskId>(r#""x.1""#).unwrap_err().to_string().contains("is not a task id"));
     }
 
     #[test]

@@ -3,7 +3,17 @@
 -- KEYS  1 none, 2 batch hash, 3.. results buckets, then parts of output blobs
 -- ARGV  1 number of buckets, then for each: n, then n times field and tasks of its run (0: any number)
 -- Returns  the number of runs deleted
--- Must never touch a counter of outcomes (a batch is finished by them), create a batch hash, or free the same bytes twice.
+-- Must never touch a counter of outcomes (a batch is finished by them), create a batch hash, free the same bytes twice, or
+-- delete the hash of a batch of one whose task may still run.
+
+-- A batch of one is its hash, outcome and all: that goes as a whole, once its task has ended for good.
+local single, state, total = unpack(redis.call('HMGET', KEYS[2], 'single', 'state', 'total'))
+if single == '1' then
+  if state ~= 'finished' or outcomes_of(KEYS[2]) < tonumber(total) then return 0 end
+  redis.call('DEL', KEYS[1])
+  for i = 3 + tonumber(ARGV[1]), #KEYS do redis.call('UNLINK', KEYS[i]) end
+  return redis.call('DEL', KEYS[2])
+end
 
 local buckets = tonumber(ARGV[1])
 local a, gone, bytes, hits = 2, 0, 0, {}

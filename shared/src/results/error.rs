@@ -15,9 +15,9 @@ pub enum ResultsError {
     /// The batch never existed, or its time is over.
     #[error("there is no batch {0}: the id is wrong, or its results have expired")]
     NoSuchBatch(BatchId),
-    /// A batch of one was expected.
-    #[error("{0} is a batch of several tasks: collect it as a batch")]
-    NotSingle(BatchId),
+    /// The batch has no task of this index.
+    #[error("there is no task {0}: its batch has fewer tasks")]
+    NoSuchTask(TaskId),
     /// The batch finished, but what it recorded is not all there any more.
     #[error("the results of {missing} tasks of batch {batch} have expired")]
     Expired {

@@ -25,7 +25,7 @@ pub use stream::{CollectorStream, DeliveredRun};
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly all are outcomes, and are not kept")]
 pub enum Collected {
-    /// How it ended, and how long it ran. Never [`Outcome::Blob`]: an output that stands in a blob is read.
+    /// How it ended, and how long it ran. [`Outcome::Blob`] only where no blobs are to be read.
     Outcome(Outcome, TaskTime),
     /// It ended, its outcome was delivered to another collector and forgotten since.
     Delivered,

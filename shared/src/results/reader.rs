@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, Pipeline};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
-use super::ResultsError;
-use crate::connection::{Backoff, Link, Patience, is_connection_lost};
+use super::{Hub, ResultsError, Subscription};
+use crate::connection::{Backoff, ConnectionError, Link, Patience, is_connection_lost};
 use crate::ids::BatchId;
 use crate::keys::Keys;
 use crate::message::BlobRef;
@@ -91,6 +92,14 @@ impl Reader {
         }
         let connection = shared.link.connection().await?.clone();
         Ok((connection, shared.generation, shared.age))
+    }
+
+    /// Subscribes to the news of a batch, if that is possible in time.
+    pub(super) async fn subscribe(&self, hub: &Hub, batch: BatchId) -> Result<Subscription, ResultsError> {
+        match timeout(self.patience, hub.subscribe(batch)).await {
+            Ok(subscription) => Ok(subscription?),
+            Err(_) => Err(ConnectionError::no_answer(hub.endpoint(), self.patience).into()),
+        }
     }
 
     /// The bytes of a blob; none if a part of it is gone.

@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use super::items::{self, Item, Run};
 use super::reader::Reader;
 use super::{Collected, Hint, Hub, ResultsError, Subscription};
-use crate::connection::ConnectionError;
 use crate::events;
 use crate::ids::BatchId;
 use crate::intervals::Intervals;
@@ -25,6 +24,13 @@ const PIECE_RUNS: usize = 256;
 const PIECE_FIRST: usize = 8;
 /// Keys that expire send no word: who waits looks once in a while whether they are still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(300);
+/// A key that should have expired by then has.
+const EXPIRED_BY: Duration = Duration::from_millis(20);
+
+/// How long to wait for a word about a batch of one, whose key has this `PTTL`, before looking whether it is there.
+pub(super) fn time_to_look(ttl_ms: i64) -> Duration {
+    u64::try_from(ttl_ms).map_or(LOOK_AGAIN, |ms| (Duration::from_millis(ms) + EXPIRED_BY).min(LOOK_AGAIN))
+}
 
 /// The outcomes of one batch, each index once: in the order in which they were settled if it waits for more,
 /// else in the order of the indices. Holds no more than a slice of them.
@@ -34,7 +40,8 @@ pub struct CollectorStream {
     /// Absent: what is there now is all.
     hub: Option<Hub>,
     subscription: Option<Subscription>,
-    must_be_single: bool,
+    /// Whether it may be a batch of one, for all that is known: such a batch has no list of runs.
+    maybe_single: bool,
     state: State,
     /// How far the list of runs was read.
     cursor: usize,
@@ -51,6 +58,7 @@ pub struct CollectorStream {
     outputs: Vec<BlobRef>,
     /// Of all that was listed, only this index is wanted.
     only: Option<u64>,
+    reads_blobs: bool,
 }
 
 /// A run that was delivered whole.
@@ -69,6 +77,8 @@ enum State {
     /// All that was listed is read, and more will come.
     Wait {
         single: bool,
+        /// How long without a word.
+        time: Duration,
     },
     /// The batch has finished with so many tasks, and all that was listed is read.
     Finished {
@@ -77,8 +87,10 @@ enum State {
     Ended,
 }
 
-/// The fields of the batch's hash: single, state, total, outcome.
-type Fields = (Option<String>, Option<String>, Option<u64>, Option<Vec<u8>>);
+/// Of the batch's hash: state, total.
+type Fields = (Option<String>, Option<u64>);
+/// Of that of a batch of one: single, state, outcome.
+type FieldsOfOne = (Option<String>, Option<String>, Option<Vec<u8>>);
 
 impl CollectorStream {
     pub(super) fn new(reader: Reader, hub: Option<Hub>, batch: BatchId) -> Self {
@@ -87,7 +99,7 @@ impl CollectorStream {
             batch,
             hub,
             subscription: None,
-            must_be_single: false,
+            maybe_single: true,
             state: State::Look,
             cursor: 0,
             reread: false,
@@ -98,17 +110,19 @@ impl CollectorStream {
             forgettable: None,
             outputs: Vec::new(),
             only: None,
+            reads_blobs: true,
         }
-    }
-
-    pub(super) fn single(mut self) -> Self {
-        self.must_be_single = true;
-        self
     }
 
     /// Delivers the outcome of this index and no other. Reads nothing but the run that holds it.
     pub fn only(mut self, index: u64) -> Self {
         self.only = Some(index);
+        self
+    }
+
+    /// Leaves outputs that stand in blobs there: such an outcome comes as [`Outcome::Blob`].
+    pub fn without_blobs(mut self) -> Self {
+        self.reads_blobs = false;
         self
     }
 
@@ -143,7 +157,7 @@ impl CollectorStream {
             } else {
                 match self.state {
                     State::Look => self.look().await,
-                    State::Wait { single } => self.wait(single).await,
+                    State::Wait { single, time } => self.wait(single, time).await,
                     State::Finished { total } => self.check(total),
                     State::Ended => return None,
                 }
@@ -177,7 +191,7 @@ impl CollectorStream {
             }
             // The item stays in front until its blob is here: this future may be dropped.
             let value = match self.items.front()? {
-                Item::Outcome(_, Outcome::Blob(blob), _) => match self.reader.blob(self.batch, blob).await {
+                Item::Outcome(_, Outcome::Blob(blob), _) if self.reads_blobs => match self.reader.blob(self.batch, blob).await {
                     Ok(value) => Some(value),
                     Err(error) => return Some(Err(error)),
                 },
@@ -188,6 +202,11 @@ impl CollectorStream {
                 self.outputs.push(blob.clone());
             }
             self.delivered.insert(index);
+            if self.only.is_some() {
+                self.state = State::Ended;
+                self.items.clear();
+                self.runs.clear();
+            }
             return Some(self.collected(index, item, value).map(|collected| (index, collected)));
         }
     }
@@ -211,26 +230,23 @@ impl CollectorStream {
     /// finished, the list is complete.
     async fn look(&mut self) -> Result<(), ResultsError> {
         self.subscribe().await?;
+        if self.maybe_single {
+            return self.look_at_one().await;
+        }
         let keys = &self.reader.keys;
         let mut question = Pipeline::with_capacity(3);
-        question.hmget(keys.batch(self.batch), &["single", "state", "total", "outcome"]);
+        question.hmget(keys.batch(self.batch), &["state", "total"]);
         question.llen(keys.runs(self.batch));
         let end = self.cursor + SLICE - 1;
         question.lrange(keys.runs(self.batch), self.cursor as isize, end as isize);
         let (fields, length, listed): (Fields, usize, Vec<String>) = self.reader.ask(&question).await?;
 
-        let (single, Some(state), total, outcome) = fields else {
-            self.state = State::Ended;
-            return Err(ResultsError::NoSuchBatch(self.batch));
-        };
+        let (Some(state), total) = fields else { return self.no_such_batch() };
         let finished = state == "finished";
-        if single.as_deref() == Some("1") {
-            self.see_single(outcome.as_deref(), finished);
-            return Ok(());
-        }
-        if self.must_be_single {
-            self.state = State::Ended;
-            return Err(ResultsError::NotSingle(self.batch));
+        if let (Some(index), Some(total)) = (self.only, total)
+            && index >= total
+        {
+            return self.no_such_task(index);
         }
         if length < self.cursor {
             // Redis came back with an older state; what is settled again may stand in another order.
@@ -243,7 +259,7 @@ impl CollectorStream {
             _ if listed.len() == SLICE => State::Look,
             _ if self.only.is_some() && self.hub.is_none() => State::Ended,
             total if finished => State::Finished { total: total.unwrap_or_default() },
-            _ if self.hub.is_some() => State::Wait { single: false },
+            _ if self.hub.is_some() => State::Wait { single: false, time: LOOK_AGAIN },
             _ => State::Ended,
         };
         if self.hub.is_none() && !self.must_list() {
@@ -252,24 +268,49 @@ impl CollectorStream {
         Ok(())
     }
 
-    /// Subscribes before the first look, so that nothing can happen in between unnoticed.
-    async fn subscribe(&mut self) -> Result<(), ResultsError> {
-        let (Some(hub), None) = (&self.hub, &self.subscription) else { return Ok(()) };
-        match timeout(self.reader.patience, hub.subscribe(self.batch)).await {
-            Ok(subscription) => self.subscription = Some(subscription?),
-            Err(_) => return Err(ConnectionError::no_answer(hub.endpoint(), self.reader.patience).into()),
+    /// Reads the one outcome of a batch of one. A batch of several is then looked at again, with its list.
+    async fn look_at_one(&mut self) -> Result<(), ResultsError> {
+        let key = self.reader.keys.batch(self.batch);
+        let mut question = Pipeline::with_capacity(2);
+        question.hmget(&key, &["single", "state", "outcome"]).pttl(&key);
+        let (fields, ttl_ms): (FieldsOfOne, i64) = self.reader.ask(&question).await?;
+        let (single, Some(state), outcome) = fields else { return self.no_such_batch() };
+        self.maybe_single = single.as_deref() == Some("1");
+        if !self.maybe_single {
+            return Ok(());
         }
+        if let Some(index) = self.only.filter(|&index| index > 0) {
+            return self.no_such_task(index);
+        }
+        self.see_single(outcome.as_deref(), state == "finished", time_to_look(ttl_ms));
         Ok(())
     }
 
-    fn see_single(&mut self, outcome: Option<&[u8]>, finished: bool) {
+    fn no_such_batch(&mut self) -> Result<(), ResultsError> {
+        self.state = State::Ended;
+        Err(ResultsError::NoSuchBatch(self.batch))
+    }
+
+    fn no_such_task(&mut self, index: u64) -> Result<(), ResultsError> {
+        self.state = State::Ended;
+        Err(ResultsError::NoSuchTask(self.batch.task(index)))
+    }
+
+    /// Subscribes before the first look, so that nothing can happen in between unnoticed.
+    async fn subscribe(&mut self) -> Result<(), ResultsError> {
+        let (Some(hub), None) = (&self.hub, &self.subscription) else { return Ok(()) };
+        self.subscription = Some(self.reader.subscribe(hub, self.batch).await?);
+        Ok(())
+    }
+
+    fn see_single(&mut self, outcome: Option<&[u8]>, finished: bool, time: Duration) {
         self.state = match outcome {
             Some(run) => {
                 items::append(&mut self.items, Run { first: 0, count: 1 }, Some(run));
                 State::Ended
             }
             None if finished => State::Finished { total: 1 },
-            None if self.hub.is_some() => State::Wait { single: true },
+            None if self.hub.is_some() => State::Wait { single: true, time },
             None => State::Ended,
         };
     }
@@ -333,13 +374,13 @@ impl CollectorStream {
         Ok(true)
     }
 
-    async fn wait(&mut self, single: bool) -> Result<(), ResultsError> {
+    async fn wait(&mut self, single: bool, time: Duration) -> Result<(), ResultsError> {
         let hint = match &mut self.subscription {
-            Some(subscription) => timeout(LOOK_AGAIN, subscription.next()).await,
+            Some(subscription) => timeout(time, subscription.next()).await,
             None => Ok(Hint::Look),
         };
         match hint {
-            Ok(Hint::Outcome(run)) if single => self.see_single(Some(&run), false),
+            Ok(Hint::Outcome(run)) if single => self.see_single(Some(&run), false, time),
             _ => self.state = State::Look,
         }
         Ok(())
@@ -347,7 +388,8 @@ impl CollectorStream {
 
     /// The batch has finished: sees that nothing is missing.
     fn check(&mut self, total: u64) -> Result<(), ResultsError> {
-        let missing = total.saturating_sub(self.delivered.len());
+        let wanted = if self.only.is_some() { 1 } else { total };
+        let missing = wanted.saturating_sub(self.delivered.len());
         if missing > 0 && !self.reread {
             // The list may have been written anew behind the cursor, after Redis had lost its last second.
             (self.reread, self.cursor, self.state) = (true, 0, State::Look);

@@ -96,6 +96,10 @@ impl Fleet {
         self.say(batch, b"f").await;
     }
 
+    pub async fn expire(&mut self, batch: BatchId, time: Duration) {
+        self.run::<()>(cmd("PEXPIRE").arg(self.keys.batch(batch)).arg(time.as_millis() as u64)).await;
+    }
+
     pub async fn forget(&mut self, batch: BatchId, first: u64) {
         let bucket = self.keys.results(batch, Keys::bucket_of(first));
         self.run::<()>(cmd("HDEL").arg(bucket).arg(first)).await;

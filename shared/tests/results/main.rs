@@ -29,6 +29,13 @@ async fn outcome(stream: &mut CollectorStream) -> (u64, Outcome) {
     }
 }
 
+fn of(collected: Collected) -> Outcome {
+    match collected {
+        Collected::Outcome(outcome, _) => outcome,
+        Collected::Delivered => panic!("it was forgotten"),
+    }
+}
+
 #[tokio::test]
 async fn outcomes_come_in_the_order_of_settling_until_the_batch_has_finished() {
     let mut fleet = Fleet::start().await;
@@ -59,12 +66,12 @@ async fn one_is_waited_for_and_comes_with_the_word() {
     for inline in [true, false] {
         let batch = fleet.open_single().await;
         let collector = fleet.collector();
-        let waiting = tokio::spawn(async move { timeout(LONG, collector.single(batch)).await.unwrap() });
+        let waiting = tokio::spawn(async move { timeout(LONG, collector.task(batch.task(0))).await.unwrap() });
         fleet.subscribed(batch).await;
         fleet.settle_single(batch, &value(7), inline).await;
-        assert_eq!(waiting.await.unwrap().unwrap(), value(7));
+        assert_eq!(of(waiting.await.unwrap().unwrap()), value(7));
         // And once more, when it is there already.
-        assert_eq!(fleet.collector().single(batch).await.unwrap(), value(7));
+        assert_eq!(of(fleet.collector().task(batch.task(0)).await.unwrap()), value(7));
         fleet.unsubscribed(batch).await;
     }
 }
@@ -73,13 +80,64 @@ async fn one_is_waited_for_and_comes_with_the_word() {
 async fn what_does_not_exist_is_said() {
     let mut fleet = Fleet::start().await;
     let unknown = gristmill_shared::BatchId::new();
-    let error = fleet.collector().single(unknown).await.unwrap_err();
+    let error = fleet.collector().task(unknown.task(0)).await.unwrap_err();
     assert!(matches!(error, ResultsError::NoSuchBatch(batch) if batch == unknown), "{error}");
     let mut stream = fleet.collector().stream(unknown);
     assert!(matches!(next(&mut stream).await, Some(Err(ResultsError::NoSuchBatch(_)))));
     assert!(next(&mut stream).await.is_none());
+    let one = fleet.open_single().await.task(1);
+    let error = fleet.collector().task(one).await.unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchTask(task) if task == one), "{error}");
+}
+
+#[tokio::test]
+async fn one_task_of_several_is_waited_for_and_the_others_are_not_read() {
+    let mut fleet = Fleet::start().await;
     let batch = fleet.open().await;
-    assert!(matches!(fleet.collector().single(batch).await, Err(ResultsError::NotSingle(_))));
+    fleet.settle_bytes(batch, 0, 1, b"of no concern").await;
+    let collector = fleet.collector();
+    let waiting = tokio::spawn(async move { timeout(LONG, collector.task(batch.task(2))).await.unwrap() });
+    fleet.subscribed(batch).await;
+    fleet.settle(batch, 1, &[value(1), value(2)]).await;
+    assert_eq!(of(waiting.await.unwrap().unwrap()), value(2));
+
+    let (collector, beyond) = (fleet.collector(), batch.task(3));
+    let waiting = tokio::spawn(async move { timeout(LONG, collector.task(beyond)).await.unwrap() });
+    fleet.subscribed(batch).await;
+    fleet.finish(batch, 3).await;
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchTask(task) if task == beyond), "{error}");
+}
+
+#[tokio::test]
+async fn who_waits_for_what_expires_learns_of_it() {
+    let mut fleet = Fleet::start().await;
+    let batch = fleet.open_single().await;
+    fleet.expire(batch, Duration::from_millis(300)).await;
+    let error = timeout(LONG, fleet.collector().task(batch.task(0))).await.unwrap().unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchBatch(gone) if gone == batch), "{error}");
+    let batch = fleet.open_single().await;
+    fleet.expire(batch, Duration::from_millis(300)).await;
+    let error = timeout(LONG, fleet.collector().finished(batch)).await.unwrap().unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchBatch(gone) if gone == batch), "{error}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_batch_is_waited_for_without_reading_its_outcomes() {
+    let mut fleet = Fleet::start().await;
+    let batch = fleet.open().await;
+    let collector = fleet.collector();
+    let waiting = tokio::spawn(async move { timeout(LONG, collector.finished(batch)).await.unwrap() });
+    fleet.subscribed(batch).await;
+    fleet.settle_bytes(batch, 0, 1, b"of no concern").await;
+    fleet.say(batch, b"s").await;
+    assert!(!waiting.is_finished());
+    fleet.finish(batch, 1).await;
+    waiting.await.unwrap().unwrap();
+    fleet.collector().finished(batch).await.unwrap();
+    let unknown = gristmill_shared::BatchId::new();
+    let error = fleet.collector().finished(unknown).await.unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchBatch(batch) if batch == unknown), "{error}");
 }
 
 #[tokio::test]
@@ -210,7 +268,7 @@ async fn a_restart_of_redis_misses_nothing() {
         rest
     });
     let collector = fleet.collector();
-    let one = tokio::spawn(async move { timeout(LONG, collector.single(single)).await.unwrap() });
+    let one = tokio::spawn(async move { timeout(LONG, collector.task(single.task(0))).await.unwrap() });
     fleet.subscribed(batch).await;
     fleet.subscribed(single).await;
     fleet.settle_silently(batch, 1, &[value(1)]).await;
@@ -219,7 +277,7 @@ async fn a_restart_of_redis_misses_nothing() {
     fleet.settle(batch, 2, &[value(2)]).await;
     fleet.finish(batch, 3).await;
     assert_eq!(rest.await.unwrap(), ((1, value(1)), (2, value(2))));
-    assert_eq!(one.await.unwrap().unwrap(), value(9));
+    assert_eq!(of(one.await.unwrap().unwrap()), value(9));
 }
 
 #[tokio::test]
@@ -328,7 +386,7 @@ async fn many_batches_share_one_subscription_connection() {
     let mut batches = Vec::new();
     for _ in 0..1000 {
         let (batch, collector) = (fleet.open_single().await, fleet.collector());
-        waiting.spawn(async move { timeout(LONG, collector.single(batch)).await.unwrap().unwrap() });
+        waiting.spawn(async move { timeout(LONG, collector.task(batch.task(0))).await.unwrap().unwrap() });
         batches.push(batch);
     }
     for &batch in &batches {
@@ -338,5 +396,5 @@ async fn many_batches_share_one_subscription_connection() {
     for &batch in &batches {
         fleet.settle_single(batch, &value(1), true).await;
     }
-    assert!(waiting.join_all().await.iter().all(|outcome| *outcome == value(1)));
+    assert!(waiting.join_all().await.into_iter().all(|collected| of(collected) == value(1)));
 }

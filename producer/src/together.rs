@@ -1,0 +1,225 @@
+//! Several handles at once: whichever ends first, some of them, all of them.
+//!
+//! Whatever their number, they share the one subscription of their client: a task that ends is told, nobody polls. Tasks
+//! of one batch are read together.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, SelectAll};
+use futures::{FutureExt, Stream, StreamExt};
+use gristmill_shared::BatchId;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::Client;
+use crate::collect::Output;
+use crate::error::{ClientError, TaskError};
+use crate::handle::Handle;
+
+/// The handles as their tasks end, each with its result. Dropping it changes nothing for the tasks.
+pub struct AsCompleted<T> {
+    handles: Vec<Option<Handle<T>>>,
+    outcomes: SelectAll<Outcomes>,
+}
+
+/// Outcomes with the places of their handles.
+type Outcomes = BoxStream<'static, (usize, Output)>;
+
+/// Handles that wait for tasks of one batch: by index of the task, their places.
+type Places = HashMap<u64, Vec<usize>>;
+
+/// The handles as their tasks end, each with its result, whether that is a value or an error. Handles of different types
+/// become alike by [`Handle::map`] or [`Handle::into_raw`].
+///
+/// ```no_run
+/// # async fn example(client: gristmill::Client) -> Result<(), gristmill::ClientError> {
+/// # gristmill::remote_kernel! { fn square(n: i64) -> i64 = "square"; }
+/// let mut handles = Vec::new();
+/// for n in 0..100 {
+///     handles.push(client.submit(square, n).await?);
+/// }
+/// let mut ended = gristmill::as_completed(handles);
+/// while let Some((handle, result)) = ended.next().await {
+///     match result {
+///         Ok(square) => println!("{}: {square}", handle.id()),
+///         Err(error) => eprintln!("{error}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub fn as_completed<T>(handles: impl IntoIterator<Item = Handle<T>>) -> AsCompleted<T> {
+    let handles: Vec<_> = handles.into_iter().map(Some).collect();
+    let mut batches: HashMap<(usize, BatchId), (Client, Places)> = HashMap::new();
+    for (place, handle) in handles.iter().enumerate() {
+        let Some(handle) = handle else { continue };
+        let (client, task) = (handle.client(), handle.id());
+        let entry = batches.entry((client.identity(), task.batch));
+        let (_, places) = entry.or_insert_with(|| (client.clone(), Places::new()));
+        places.entry(task.index).or_default().push(place);
+    }
+    let outcomes = batches.into_iter().map(|((_, batch), (client, places))| outcomes(client, batch, places));
+    AsCompleted { outcomes: stream::select_all(outcomes), handles }
+}
+
+/// The outcomes of some tasks of one batch.
+fn outcomes(client: Client, batch: BatchId, places: Places) -> Outcomes {
+    let single = places.keys().next().copied().filter(|_| places.len() == 1);
+    let groups = match single {
+        // Nothing is read but this one.
+        Some(index) => stream::once(async move {
+            let output = client.outcome(batch.task(index)).await;
+            (places.into_values().flatten().collect(), output)
+        })
+        .boxed(),
+        None => several(client, batch, places),
+    };
+    let each = |(places, output): (Vec<usize>, Output)| stream::iter(places).map(move |place| (place, output.clone()));
+    groups.flat_map(each).boxed()
+}
+
+/// Of the outcomes of the whole batch those that are wanted, until all of them are there.
+fn several(client: Client, batch: BatchId, places: Places) -> BoxStream<'static, (Vec<usize>, Output)> {
+    let results = client.results(batch);
+    let state = (results, places, None::<ClientError>);
+    stream::unfold(state, move |(mut results, mut places, mut failed)| async move {
+        loop {
+            let &any = places.keys().next()?;
+            if let Some(error) = &failed {
+                let places_of = places.remove(&any)?;
+                let output = Err(error.clone().into());
+                return Some(((places_of, output), (results, places, failed)));
+            }
+            match results.next().await {
+                Some(Ok((index, output))) => {
+                    if let Some(places_of) = places.remove(&index) {
+                        return Some(((places_of, output), (results, places, failed)));
+                    }
+                }
+                Some(Err(error)) => failed = Some(error),
+                // The batch has finished without it.
+                None => {
+                    let places_of = places.remove(&any)?;
+                    let output = Err(ClientError::NoSuchTask(batch.task(any)).into());
+                    return Some(((places_of, output), (results, places, failed)));
+                }
+            }
+        }
+    })
+    .boxed()
+}
+
+impl<T> AsCompleted<T> {
+    /// The next handle whose task has ended, and its result; none after the last. May be dropped and called again.
+    pub async fn next(&mut self) -> Option<(Handle<T>, Result<T, TaskError>)> {
+        StreamExt::next(self).await
+    }
+
+    /// The handles that have not come yet, in their order.
+    pub fn into_rest(self) -> Vec<Handle<T>> {
+        self.handles.into_iter().flatten().collect()
+    }
+
+    /// The next one with the place that it had among all.
+    fn poll_placed(&mut self, context: &mut Context<'_>) -> Poll<Option<(usize, Handle<T>, Result<T, TaskError>)>> {
+        loop {
+            let Some((place, output)) = ready!(self.outcomes.poll_next_unpin(context)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(handle) = self.handles.get_mut(place).and_then(Option::take) {
+                let result = handle.read(output);
+                return Poll::Ready(Some((place, handle, result)));
+            }
+        }
+    }
+
+    async fn next_placed(&mut self) -> Option<(usize, Handle<T>, Result<T, TaskError>)> {
+        std::future::poll_fn(|context| self.poll_placed(context)).await
+    }
+}
+
+impl<T> Unpin for AsCompleted<T> {}
+
+impl<T> Stream for AsCompleted<T> {
+    type Item = (Handle<T>, Result<T, TaskError>);
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.poll_placed(context).map(|next| next.map(|(_, handle, result)| (handle, result)))
+    }
+}
+
+/// What [`wait`] waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// One of the tasks has ended.
+    First,
+    /// One of the tasks has ended without success, or all have ended.
+    FirstError,
+    /// All have ended.
+    All,
+}
+
+/// What [`wait`] gives back.
+#[derive(Debug)]
+pub struct Waited<T> {
+    /// The handles whose tasks have ended, with their results, in the order in which they came.
+    pub done: Vec<(Handle<T>, Result<T, TaskError>)>,
+    /// The others, in their order.
+    pub not_done: Vec<Handle<T>>,
+}
+
+/// Waits for some or all of the tasks, and no longer than `timeout`, if there is one. What has ended by then is done; the
+/// others go on.
+pub async fn wait<T>(
+    handles: impl IntoIterator<Item = Handle<T>>,
+    until: Until,
+    timeout: Option<Duration>,
+) -> Waited<T> {
+    let mut ended = as_completed(handles);
+    let mut done = Vec::new();
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let next = match deadline {
+            Some(deadline) => timeout_at(deadline, ended.next()).await.ok().flatten(),
+            None => ended.next().await,
+        };
+        let Some((handle, result)) = next else { break };
+        let enough = match until {
+            Until::First => true,
+            Until::FirstError => result.is_err(),
+            Until::All => false,
+        };
+        done.push((handle, result));
+        if enough {
+            break;
+        }
+    }
+    // What came at the same time is done as well.
+    while let Some(Some(next)) = ended.next().now_or_never() {
+        done.push(next);
+    }
+    Waited { done, not_done: ended.into_rest() }
+}
+
+/// Waits for all tasks: their results in the order of the handles, failures among them.
+pub async fn gather<T>(handles: impl IntoIterator<Item = Handle<T>>) -> Vec<Result<T, TaskError>> {
+    let mut ended = as_completed(handles);
+    let mut results: Vec<_> = ended.handles.iter().map(|_| None).collect();
+    while let Some((place, _, result)) = ended.next_placed().await {
+        results[place] = Some(result);
+    }
+    results.into_iter().flatten().collect()
+}
+
+/// Waits for all tasks: their values in the order of the handles. The first that ends without success ends this at once;
+/// the others go on, and whoever wants to cancel them keeps clones of their handles.
+pub async fn try_gather<T>(handles: impl IntoIterator<Item = Handle<T>>) -> Result<Vec<T>, TaskError> {
+    let mut ended = as_completed(handles);
+    let mut values: Vec<_> = ended.handles.iter().map(|_| None).collect();
+    while let Some((place, _, result)) = ended.next_placed().await {
+        values[place] = Some(result?);
+    }
+    Ok(values.into_iter().flatten().collect())
+}
