@@ -7,17 +7,16 @@
 -- Must never drop a message: cancelled and expired ones come flagged, and the consumer settles them unrun.
 
 local consumer, op = ARGV[1], tonumber(ARGV[2])
-local verdict = fence(KEYS[2], KEYS[5], consumer, op)
+local verdict, settled = fence(KEYS[2], KEYS[5], consumer, op)
 if verdict == 'LOST' then return { 'LOST' } end
-if verdict == 'REPLAY' then return replay(KEYS[5], KEYS[6], KEYS[4]) end
+if verdict == 'REPLAY' then return replay(settled, KEYS[6], KEYS[4]) end
 local queues, k, a = read_queues(7, 4)
 local sources = read_sources(queues, k, a)
-local settled, held = settled_so_far(KEYS[5]), redis.call('LLEN', KEYS[6])
-redis.call('SCARD', KEYS[3])
-redis.call('HLEN', KEYS[4])
+local held, paused = redis.call('LLEN', KEYS[6]), redis.call('SMEMBERS', KEYS[3])
+local any_cancelled = redis.call('HLEN', KEYS[4]) > 0
 
 local now = now_ms()
 redis.call('DEL', KEYS[1])
-keep_lease(KEYS[2], KEYS[5], consumer, op, now, tonumber(ARGV[3]))
-local taken = take(sources, KEYS[6], KEYS[3], now)
-return answer('DONE', settled, settled + held, taken, now, KEYS[4])
+keep_lease(KEYS[2], KEYS[5], consumer, op, settled, now, tonumber(ARGV[3]))
+local taken = take(sources, KEYS[6], held, KEYS[3], paused, now)
+return answer('DONE', settled, settled + held, taken, now, KEYS[4], any_cancelled)

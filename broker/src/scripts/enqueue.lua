@@ -32,8 +32,8 @@ end
 
 local queues = read_queues(6, 7)
 local q = queues[1]
-redis.call('ZCARD', batches_key)
-redis.call('SCARD', queues_key)
+if single ~= '1' then redis.call('ZCARD', batches_key) end
+local is_known_queue = redis.call('SISMEMBER', queues_key, q.name) == 1
 redis.call('SCARD', paused_key)
 local state, next_seq, tasks, last_expiry = unpack(redis.call('HMGET', batch_key, 'state', 'next_seq', 'tasks', 'last_expiry_ms'))
 next_seq, tasks, last_expiry = tonumber(next_seq or 0), tonumber(tasks or 0), tonumber(last_expiry or 0)
@@ -77,22 +77,29 @@ local later = due and due > now
 local depth, limit = later and q.later or q.waiting[lane], tonumber(redis.call('HGET', q.hash, 'depth_limit') or depth_limit)
 if #messages > 0 and depth + #messages > limit then return { 'FULL', depth, limit } end
 
-if not state then
-  redis.call('HSET', batch_key, 'kernel', ARGV[6], 'queue', q.name, 'created_at_ms', int(now), 'result_ttl_ms', int(ttl),
-    'single', single)
-  if single ~= '1' then redis.call('HSET', batch_key, 'result_bytes_max', int(tonumber(ARGV[15]))) end
-  if #extra > 0 then redis.call('HSET', batch_key, unpack(extra)) end
+local fields = { 'state', seal and 'sealed' or 'open', 'next_seq', int(seq + 1), 'tasks', int(tasks + added), 'touched_at_ms', int(now),
+  'last_expiry_ms', int(last_expiry) }
+local function set(field, value)
+  fields[#fields + 1], fields[#fields + 2] = field, value
 end
-redis.call('HSET', batch_key, 'state', seal and 'sealed' or 'open', 'next_seq', int(seq + 1), 'tasks', int(tasks + added),
-  'touched_at_ms', int(now), 'last_expiry_ms', int(last_expiry))
-if seal then redis.call('HSET', batch_key, 'total', int(tasks + added)) end
+if seal then set('total', int(tasks + added)) end
+if not state then
+  set('kernel', ARGV[6])
+  set('queue', q.name)
+  set('created_at_ms', int(now))
+  set('result_ttl_ms', int(ttl))
+  set('single', single)
+  if single ~= '1' then set('result_bytes_max', int(tonumber(ARGV[15]))) end
+  for i = 1, #extra, 2 do set(extra[i], extra[i + 1]) end
+end
+redis.call('HSET', batch_key, unpack(fields))
 if single == '1' then
   redis.call('PEXPIREAT', batch_key, int(math.max(last_expiry, now) + ttl))
 else
   look_at(batches_key, id, now + abandoned_ms)
 end
 if window > 0 then redis.call('SET', once_key, ARGV[16], 'PX', int(window)) end
-redis.call('SADD', queues_key, q.name)
+if not is_known_queue then redis.call('SADD', queues_key, q.name) end
 local blob_ttl = math.max(last_expiry - now, 0) + blob_margin
 for i = FIRST_BLOB, #KEYS do
   if redis.call('PTTL', KEYS[i]) < blob_ttl then redis.call('PEXPIRE', KEYS[i], int(blob_ttl)) end
@@ -108,5 +115,5 @@ if #messages > 0 then
   end
   count_tasks(q, 'enqueued_total', added)
 end
-if seal then finish(batch_key, batches_key, id, channel, now) end
+if seal and single ~= '1' then finish(batch_key, batches_key, id, channel, now) end
 return { 'DONE', seq + 1 }

@@ -23,7 +23,7 @@ end
 local queues = read_queues(8, 6)
 redis.call('HLEN', KEYS[6])
 redis.call('SCARD', KEYS[3])
-local settled = settled_so_far(KEYS[4]) or 0
+local settled = tonumber(redis.call('HGET', KEYS[4], 'settled') or 0)
 local missing = { 'NEED_KEYS' }
 local back, suspects, unreadable = {}, {}, {}
 for i, m in ipairs(redis.call('LRANGE', KEYS[5], 0, -1)) do

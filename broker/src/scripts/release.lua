@@ -8,11 +8,11 @@
 -- Must never lose or double a task: the started part and the rests are exactly the message that was there.
 
 local consumer, op, from, cut = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local verdict = fence(KEYS[2], KEYS[5], consumer, op)
+local verdict, settled = fence(KEYS[2], KEYS[5], consumer, op)
 if verdict == 'LOST' then return { 'LOST' } end
-if verdict == 'REPLAY' then return replay(KEYS[5], KEYS[6], KEYS[4]) end
+if verdict == 'REPLAY' then return replay(settled, KEYS[6], KEYS[4]) end
 local queues, _, a = read_queues(7, 7)
-local settled, held = settled_so_far(KEYS[5]), redis.call('LLEN', KEYS[6])
+local held = redis.call('LLEN', KEYS[6])
 redis.call('SCARD', KEYS[3])
 redis.call('HLEN', KEYS[4])
 if from < settled then return { 'MISMATCH', 'the position was settled already' } end
@@ -47,7 +47,7 @@ end
 
 local now = now_ms()
 redis.call('DEL', KEYS[1])
-keep_lease(KEYS[2], KEYS[5], consumer, op, now, tonumber(ARGV[3]))
+keep_lease(KEYS[2], KEYS[5], consumer, op, settled, now, tonumber(ARGV[3]))
 if keep == 0 then redis.call('DEL', KEYS[6]) else redis.call('LTRIM', KEYS[6], 0, keep - 1) end
 if cut then redis.call('LSET', KEYS[6], cut - settled, ARGV[6]) end
 for _, m in ipairs(parts) do
@@ -56,4 +56,4 @@ for _, m in ipairs(parts) do
 end
 to_front(queues, parts)
 ring_pushed(queues, KEYS[3])
-return answer('DONE', settled, settled, {}, now, KEYS[4])
+return answer('DONE', settled, settled, {}, now, KEYS[4], false)

@@ -9,13 +9,12 @@
 -- part, or create the hash of a batch that is gone.
 
 local consumer, op, k_done = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[4])
-local verdict = fence(KEYS[2], KEYS[5], consumer, op)
+local verdict, settled = fence(KEYS[2], KEYS[5], consumer, op)
 if verdict == 'LOST' then return { 'LOST' } end
-if verdict == 'REPLAY' then return replay(KEYS[5], KEYS[6], KEYS[4]) end
+if verdict == 'REPLAY' then return replay(settled, KEYS[6], KEYS[4]) end
 local ending, k, a = read_ending(9, 5)
 local sources = read_sources(ending.queues, k, a)
-local settled, held = settled_so_far(KEYS[5]), redis.call('LLEN', KEYS[6])
-redis.call('SCARD', KEYS[3])
+local held, paused = redis.call('LLEN', KEYS[6]), redis.call('SMEMBERS', KEYS[3])
 redis.call('HLEN', KEYS[4])
 redis.call('ZCARD', KEYS[7])
 redis.call('HLEN', KEYS[8])
@@ -28,8 +27,7 @@ if fault then return { 'MISMATCH', fault } end
 local now = now_ms()
 redis.call('DEL', KEYS[1])
 if k_done > 0 then redis.call('LTRIM', KEYS[6], k_done, -1) end
-keep_lease(KEYS[2], KEYS[5], consumer, op, now, tonumber(ARGV[3]))
-redis.call('HSET', KEYS[5], 'settled', int(settled + k_done))
+keep_lease(KEYS[2], KEYS[5], consumer, op, settled + k_done, now, tonumber(ARGV[3]))
 apply_ending(ending, 'running_tasks', { batches = KEYS[7], paused = KEYS[3], cancelled = KEYS[4], clock = KEYS[8] }, now)
-local taken = take(sources, KEYS[6], KEYS[3], now)
-return answer('DONE', settled + k_done, settled + held, taken, now, KEYS[4])
+local taken = take(sources, KEYS[6], held - k_done, KEYS[3], paused, now)
+return answer('DONE', settled + k_done, settled + held, taken, now, KEYS[4], redis.call('HLEN', KEYS[4]) > 0)

@@ -366,7 +366,7 @@ async fn nothing_is_lost_doubled_or_miscounted_on_a_random_walk() {
 
 /// A rule of a script, and the same script without it.
 const RULES: [(&str, &str); 6] = [
-    ("if stored == op then return 'REPLAY' end", "if stored == op then return 'RUN' end"),
+    ("if stored == op then return 'REPLAY', settled end", "if stored == op then return 'RUN', settled end"),
     ("if seq < next_seq then return { 'DUPLICATE', next_seq } end", "seq = next_seq"),
     ("if redis.call('HDEL', KEYS[2], ARGV[1]) ~= 1 then return { 'GONE' } end", ""),
     ("redis.call('DEL', KEYS[4], KEYS[5])", "redis.call('DEL', KEYS[4])"),

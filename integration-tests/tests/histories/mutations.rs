@@ -22,17 +22,14 @@ const fn mutant(script: &'static str, what: &'static str, edits: &'static [(&'st
     Mutant { script, what, edits }
 }
 
-const NO_FENCE: &[(&str, &str)] = &[
-    ("if not redis.call('ZSCORE', leases_key, consumer) then return 'LOST' end", "if consumer then return 'RUN' end"),
+const NO_FENCE: &[(&str, &str)] = &[(
+    "if not redis.call('ZSCORE', leases_key, consumer) then return 'LOST' end",
     // Else the script would fail for want of the consumer's hash.
-    (
-        "return tonumber(redis.call('HGET', consumer_key, 'settled'))",
-        "return tonumber(redis.call('HGET', consumer_key, 'settled') or 0)",
-    ),
-];
+    "if consumer then return 'RUN', tonumber(redis.call('HGET', consumer_key, 'settled') or 0) end",
+)];
 const RUNS_TWICE: &[(&str, &str)] =
-    &[("if stored == op then return 'REPLAY' end", "if stored == op then return 'RUN' end")];
-const ANY_OP: &[(&str, &str)] = &[("  return 'LOST'\nend", "  return stored and 'RUN' or 'LOST'\nend")];
+    &[("if stored == op then return 'REPLAY', settled end", "if stored == op then return 'RUN', settled end")];
+const ANY_OP: &[(&str, &str)] = &[("  return 'LOST'\nend", "  return stored and 'RUN' or 'LOST', settled\nend")];
 
 const NO_BUDGET: &[(&str, &str)] = &[("local over = b.bytes_max and", "local over = false and")];
 

@@ -19,10 +19,10 @@ local function read_ending(k, a)
   for i = 1, tonumber(ARGV[a]) do
     local b = { id = ARGV[a + 1], channel = ARGV[a + 2], hash = KEYS[k], runs = KEYS[k + 1], edges = {}, counts = {}, listed = {} }
     if is_ours(b.hash, 'hash') then
-      b.state, b.tasks, b.single, b.recreated, b.ttl, b.bytes_max, b.stopped = unpack(redis.call('HMGET', b.hash, 'state', 'tasks',
-        'single', 'recreated', 'result_ttl_ms', 'result_bytes_max', 'stopped'))
+      b.state, b.tasks, b.single, b.recreated, b.revived, b.ttl, b.bytes_max, b.stopped = unpack(redis.call('HMGET', b.hash,
+        'state', 'tasks', 'single', 'recreated', 'revived_at_ms', 'result_ttl_ms', 'result_bytes_max', 'stopped'))
     end
-    b.lists = is_ours(b.runs, 'list')
+    b.lists = b.single ~= '1' and is_ours(b.runs, 'list')
     e.batches[i], e.by_id[b.id] = b, b
     k, a = k + 2, a + 2
   end
@@ -144,7 +144,7 @@ local function record_runs(e)
     if not b.state then
       count_tasks(b.queue, 'orphaned', run.count)
     elseif b.single == '1' then
-      redis.call('HSET', b.hash, 'outcome', run.value)
+      b.outcome = run.value
       b.hint = #run.value <= 4096 and 'o' .. run.value or 's'
     else
       local pairs_of, listed = run.bucket.pairs, b.listed
@@ -163,16 +163,25 @@ local function record_runs(e)
   end
 end
 
-local function count_outcomes(e)
+local function count_outcomes(e, now)
   for _, b in ipairs(e.batches) do
     if b.state and b.hint then
-      for kind, n in pairs(b.counts) do
-        redis.call('HINCRBY', b.hash, kind, int(n))
-        count_tasks(b.queue, kind .. '_total', n)
+      local totals = b.queue.totals or {}
+      b.queue.totals = totals
+      for kind, n in pairs(b.counts) do totals[kind] = (totals[kind] or 0) + n end
+      if b.outcome and b.state == 'sealed' and not b.revived then
+        finish_single(b.hash, b.ttl, b.outcome, next(b.counts), now)
+        b.state = 'finished'
+      else
+        if b.outcome then redis.call('HSET', b.hash, 'outcome', b.outcome) end
+        for kind, n in pairs(b.counts) do redis.call('HINCRBY', b.hash, kind, int(n)) end
+        if b.lists then call_in_slices('RPUSH', b.runs, b.listed) end
       end
-      if b.lists then call_in_slices('RPUSH', b.runs, b.listed) end
       redis.call('PUBLISH', b.channel, b.hint)
     end
+  end
+  for _, q in ipairs(e.queues) do
+    for kind, n in pairs(q.totals or {}) do count_tasks(q, kind .. '_total', n) end
   end
 end
 
@@ -192,6 +201,7 @@ local function place_replacements(e, keys, now)
     elseif kind == 'b' then
       local _, lane = header(r.message)
       redis.call('RPUSH', q.lanes[lane], r.message)
+      q.waiting[lane] = q.waiting[lane] + 1
       count_tasks(q, 'ready_tasks', r.count)
       q.pushed = true
     elseif kind == 's' then
@@ -241,7 +251,7 @@ end
 local function apply_ending(e, from, keys, now)
   for _, q in ipairs(e.queues) do count_tasks(q, from, -(q.leaving or 0)) end
   record_runs(e)
-  count_outcomes(e)
+  count_outcomes(e, now)
   for _, d in ipairs(e.dead) do bury(d.queue, d.id, d.record, now) end
   for _, q in ipairs(e.queues) do
     if #e.dead > 0 then trim_dead(q, now, e.dead_max, e.dead_age_ms) end

@@ -2,21 +2,19 @@
 
 -- 'RUN': the lease exists and this is the next op. 'REPLAY': this op ran already, its reply was lost.
 -- 'LOST': the lease was reclaimed, or consumer and Redis disagree about what ran; nothing may be written.
+-- With it, how many messages the consumer has settled.
 local function fence(leases_key, consumer_key, consumer, op)
   if not redis.call('ZSCORE', leases_key, consumer) then return 'LOST' end
-  local stored = tonumber(redis.call('HGET', consumer_key, 'op'))
-  if stored == op - 1 then return 'RUN' end
-  if stored == op then return 'REPLAY' end
+  local stored, settled = unpack(redis.call('HMGET', consumer_key, 'op', 'settled'))
+  stored, settled = tonumber(stored), tonumber(settled)
+  if stored == op - 1 then return 'RUN', settled end
+  if stored == op then return 'REPLAY', settled end
   return 'LOST'
 end
 
-local function settled_so_far(consumer_key)
-  return tonumber(redis.call('HGET', consumer_key, 'settled'))
-end
-
--- Records that `op` ran and renews the lease.
-local function keep_lease(leases_key, consumer_key, consumer, op, now, lease_ms)
-  redis.call('HSET', consumer_key, 'op', int(op))
+-- Records that `op` ran, and what was settled with it, and renews the lease.
+local function keep_lease(leases_key, consumer_key, consumer, op, settled, now, lease_ms)
+  redis.call('HSET', consumer_key, 'op', int(op), 'settled', int(settled))
   redis.call('ZADD', leases_key, int(now + lease_ms), consumer)
 end
 
@@ -38,8 +36,7 @@ end
 
 -- The answer of claim: settled, position of the first message listed, then message and flag in turn. `taken` has the
 -- expiry and the batch of each message beside it (parts/take.lua).
-local function answer(status, settled, base, taken, now, cancelled_key)
-  local any_cancelled = redis.call('HLEN', cancelled_key) > 0
+local function answer(status, settled, base, taken, now, cancelled_key, any_cancelled)
   local reply = { status, settled, base }
   for i, m in ipairs(taken) do
     reply[2 + 2 * i] = m
@@ -49,13 +46,12 @@ local function answer(status, settled, base, taken, now, cancelled_key)
 end
 
 -- The answer to a call whose first reply was lost: everything unsettled, flags computed anew.
-local function replay(consumer_key, inflight_key, cancelled_key)
-  local settled, now = settled_so_far(consumer_key), now_ms()
-  local held = redis.call('LRANGE', inflight_key, 0, -1)
+local function replay(settled, inflight_key, cancelled_key)
+  local held, now = redis.call('LRANGE', inflight_key, 0, -1), now_ms()
   held.expiries, held.raws = {}, {}
   for i, m in ipairs(held) do
     local _, _, _, _, expires, raw = header(m)
     held.expiries[i], held.raws[i] = expires, raw
   end
-  return answer('REPLAY', settled, settled, held, now, cancelled_key)
+  return answer('REPLAY', settled, settled, held, now, cancelled_key, redis.call('HLEN', cancelled_key) > 0)
 end

@@ -30,3 +30,9 @@ local function finish(batch_key, batches_key, id, channel, now)
   return true
 end
 
+-- The same for a batch of one whose only task ends for the first time: what is stored and what it means in one call.
+-- The hint is that of the outcome.
+local function finish_single(batch_key, ttl, outcome, kind, now)
+  redis.call('HSET', batch_key, 'outcome', outcome, kind, '1', 'state', 'finished', 'finished_at_ms', int(now))
+  redis.call('PEXPIRE', batch_key, ttl)
+end

@@ -4,18 +4,22 @@
 local GROUP_KEYS = 8
 
 -- Reads `n, name...` from ARGV[a], with the groups' keys from KEYS[k]. Reading each key by its own type
--- makes a key of the wrong type an error now, before anything is written.
+-- makes a key of the wrong type an error now, before anything is written. Most queues use three of their keys.
 local function read_queues(k, a)
   local queues = { by_name = {} }
   for i = 1, tonumber(ARGV[a]) do
     local q = { name = ARGV[a + i], hash = KEYS[k], bell = KEYS[k + 1], lanes = { KEYS[k + 2], KEYS[k + 3], KEYS[k + 4] },
       scheduled = KEYS[k + 5], dead = KEYS[k + 6], records = KEYS[k + 7] }
     redis.call('HLEN', q.hash)
-    redis.call('LLEN', q.bell)
-    q.waiting = { redis.call('LLEN', q.lanes[1]), redis.call('LLEN', q.lanes[2]), redis.call('LLEN', q.lanes[3]) }
-    q.later = redis.call('ZCARD', q.scheduled)
-    redis.call('ZCARD', q.dead)
-    redis.call('HLEN', q.records)
+    q.rings = redis.call('LLEN', q.bell) > 0
+    q.waiting = { 0, redis.call('LLEN', q.lanes[2]), 0 }
+    q.later = 0
+    if redis.call('EXISTS', q.lanes[1], q.lanes[3], q.scheduled, q.dead, q.records) > 0 then
+      q.waiting[1], q.waiting[3] = redis.call('LLEN', q.lanes[1]), redis.call('LLEN', q.lanes[3])
+      q.later = redis.call('ZCARD', q.scheduled)
+      redis.call('ZCARD', q.dead)
+      redis.call('HLEN', q.records)
+    end
     queues[i] = q
     queues.by_name[q.name] = q
     k = k + GROUP_KEYS
@@ -30,9 +34,10 @@ end
 
 -- Wakes one idle consumer. Never for a paused queue: its consumers would be woken for ever.
 local function ring(q, paused_key)
-  if redis.call('SISMEMBER', paused_key, q.name) == 0 and redis.call('LLEN', q.bell) == 0 then
+  if not q.rings and redis.call('SISMEMBER', paused_key, q.name) == 0 then
     redis.call('RPUSH', q.bell, '1')
     redis.call('PEXPIRE', q.bell, 10000)
+    q.rings = true
   end
 end
 
@@ -43,6 +48,7 @@ local function to_front(queues, messages)
     local queue, lane, count = header(messages[i])
     local q = queues.by_name[queue]
     redis.call('LPUSH', q.lanes[lane], messages[i])
+    q.waiting[lane] = q.waiting[lane] + 1
     count_tasks(q, 'ready_tasks', count)
     q.pushed = true
     tasks = tasks + count

@@ -13,7 +13,7 @@ local function read_sources(queues, k, a)
     lists = {}, unreadable = 0 }
   local n = tonumber(ARGV[a + 3])
   for i = 1, n do
-    for lane = 1, 3 do s.lists[#s.lists + 1] = { queue = queues[i], key = queues[i].lanes[lane], from = 'ready_tasks' } end
+    for lane = 1, 3 do s.lists[#s.lists + 1] = { queue = queues[i], key = queues[i].lanes[lane], lane = lane, from = 'ready_tasks' } end
   end
   for i = 1, tonumber(ARGV[a + 4]) do
     redis.call('LLEN', KEYS[k])
@@ -50,38 +50,38 @@ end
 
 -- Empties one list as far as the budget goes. Returns whether the budget is spent.
 local function take_from(list, s, taken, now)
-  while #taken < s.messages do
+  local q, tasks, spent = list.queue, 0, false
+  while #taken < s.messages and not spent do
     local before, unreadable = #taken, {}
     local peeked = redis.call('LRANGE', list.key, 0, math.min(s.messages - #taken, 32) - 1)
-    if #peeked == 0 then return false end
-    local fit, spent = fitting(list.queue.name, s, taken, peeked, unreadable)
+    if #peeked == 0 then break end
+    local fit, full = fitting(q.name, s, taken, peeked, unreadable)
     if fit > 0 then redis.call('LTRIM', list.key, fit, -1) end
-    local tasks = 0
+    if list.lane then q.waiting[list.lane] = q.waiting[list.lane] - fit end
     for i = before + 1, #taken do tasks = tasks + taken.counts[i] end
-    count_tasks(list.queue, list.from, -tasks)
-    count_tasks(list.queue, 'running_tasks', tasks)
-    for _, m in ipairs(unreadable) do bury_unreadable(list.queue, m, now) end
+    for _, m in ipairs(unreadable) do bury_unreadable(q, m, now) end
     s.unreadable = s.unreadable + #unreadable
-    if spent or s.unreadable >= UNREADABLE_MAX then return true end
+    spent = full or s.unreadable >= UNREADABLE_MAX
   end
-  return true
+  count_tasks(q, list.from, -tasks)
+  count_tasks(q, 'running_tasks', tasks)
+  return spent or #taken >= s.messages
 end
 
--- Moves messages into the in-flight list and returns them.
-local function take(s, inflight_key, paused_key, now)
-  local taken = nothing_taken()
-  s.messages = math.min(s.messages, INFLIGHT_MESSAGES_MAX - redis.call('LLEN', inflight_key))
-  local paused = {}
-  for _, name in ipairs(redis.call('SMEMBERS', paused_key)) do paused[name] = true end
+-- Moves messages into the in-flight list, which holds `held`, and returns them. `paused` are the queues to skip.
+local function take(s, inflight_key, held, paused_key, paused, now)
+  local taken, is_paused = nothing_taken(), {}
+  s.messages = math.min(s.messages, INFLIGHT_MESSAGES_MAX - held)
+  for _, name in ipairs(paused) do is_paused[name] = true end
   for _, list in ipairs(s.lists) do
-    if not paused[list.queue.name] and take_from(list, s, taken, now) then break end
+    local empty = list.lane and list.queue.waiting[list.lane] == 0
+    if not empty and not is_paused[list.queue.name] and take_from(list, s, taken, now) then break end
   end
   if #taken > 0 then redis.call('RPUSH', inflight_key, unpack(taken)) end
   -- One ring woke one consumer; whoever finds more than it may take wakes the next. A busy consumer that got
   -- a ring asks for no message at all, only for this.
   for _, list in ipairs(s.lists) do
-    if list.from == 'ready_tasks' and redis.call('LLEN', list.key) > 0 then ring(list.queue, paused_key) end
+    if list.lane and list.queue.waiting[list.lane] > 0 and not is_paused[list.queue.name] then ring(list.queue, paused_key) end
   end
   return taken
 end
-
