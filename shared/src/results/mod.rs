@@ -9,6 +9,7 @@ mod collector;
 mod error;
 mod hub;
 mod hub_driver;
+mod in_order;
 mod items;
 mod reader;
 mod stream;
@@ -19,6 +20,7 @@ use crate::task_time::TaskTime;
 pub use collector::Collector;
 pub use error::ResultsError;
 pub use hub::{Hint, Hub, Subscription};
+pub use in_order::InOrder;
 pub use stream::{CollectorStream, DeliveredRun};
 
 /// What a collector knows of a task that has ended.

@@ -1,6 +1,7 @@
 //! The collector against a real server, with the keys written by hand as the scripts write them.
 
 mod fleet;
+mod in_order;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
