@@ -3,26 +3,39 @@
 use gristmill::Client;
 use gristmill::shared::KernelName;
 
+use crate::arguments::ArgumentCheck;
 use crate::exit::Exit;
 use crate::say;
+
+/// What is looked at before anything is submitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Checks {
+    /// Whether a worker offers the kernel.
+    pub kernel: bool,
+    /// Whether the arguments are what it takes.
+    pub arguments: bool,
+}
 
 /// How alike two names must be for one to be suggested, 0 to 1.
 const ALIKE: f64 = 0.75;
 const SUGGESTIONS: usize = 3;
 
-/// Refuses a kernel that no worker offers, unless none has ever offered any, or `force` is set.
-pub async fn check(client: &Client, kernel: &KernelName, force: bool) -> Result<(), Exit> {
-    let known: Vec<String> = client.kernels().await?.into_iter().map(|record| record.name.to_string()).collect();
-    if known.iter().any(|name| name == kernel.as_str()) {
-        return Ok(());
+/// Refuses a kernel that no worker offers, unless none has ever offered any, or `force` is set. Tells what the
+/// kernel takes.
+pub async fn check(client: &Client, kernel: &KernelName, checks: Checks) -> Result<ArgumentCheck, Exit> {
+    let records = client.kernels().await?;
+    let unchecked = ArgumentCheck::unchecked(kernel);
+    if let Some(record) = records.iter().find(|record| record.name == *kernel) {
+        return Ok(ArgumentCheck::of(record, checks.arguments));
     }
+    let known: Vec<String> = records.iter().map(|record| record.name.to_string()).collect();
     if known.is_empty() {
         say!("gristmill: warning: no worker has offered a kernel yet; {kernel} waits until one does");
-        return Ok(());
+        return Ok(unchecked);
     }
-    if force {
+    if !checks.kernel {
         say!("gristmill: warning: no worker offers the kernel {kernel}; its tasks wait until one does");
-        return Ok(());
+        return Ok(unchecked);
     }
     let hint = hint(kernel.as_str(), &known);
     Err(Exit::new(Exit::UNKNOWN, format!("no worker offers the kernel {kernel:?}; {hint} (--force submits it anyway)")))

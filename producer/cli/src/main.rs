@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr; exit codes stand in [`exit`]. One file per command.
 
 mod args;
+mod arguments;
 mod certificate;
 mod commands;
 mod confirm;

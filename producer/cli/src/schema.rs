@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::arguments::Range;
+
 /// Schemas may refer to themselves; nobody reads what is nested deeper.
 const DEPTH_MAX: usize = 4;
 /// A schema comes from whichever worker published it.
@@ -9,7 +11,12 @@ const LENGTH_MAX: usize = 400;
 
 /// Describes a schema. What cannot be told shortly is `anything`.
 pub fn describe(schema: &Value) -> String {
-    let text = Reader { root: schema }.value(schema, DEPTH_MAX);
+    describe_part(schema, schema)
+}
+
+/// Describes a part of a schema.
+pub fn describe_part(root: &Value, part: &Value) -> String {
+    let text = Reader { root }.value(part, DEPTH_MAX);
     if text.chars().count() <= LENGTH_MAX {
         return text;
     }
@@ -50,7 +57,7 @@ impl Reader<'_> {
         match name {
             "null" => "null".to_owned(),
             "boolean" => "true or false".to_owned(),
-            "integer" if schema.get("minimum").and_then(Value::as_f64) == Some(0.0) => "integer >= 0".to_owned(),
+            "integer" | "number" => format!("{name} {}", Range::of(schema).text()).trim_end().to_owned(),
             "array" => self.array(schema, depth),
             "object" => self.object(schema, depth),
             other => other.to_owned(),
@@ -121,10 +128,13 @@ mod tests {
         assert_eq!(described::<()>(), "null");
         assert_eq!(described::<(u64, String, bool)>(), "[integer >= 0, string, true or false]");
         assert_eq!(described::<Vec<f64>>(), "[number, ...]");
-        assert_eq!(described::<std::collections::BTreeMap<String, i32>>(), "{string: integer, ...}");
+        assert_eq!(described::<std::collections::BTreeMap<String, i64>>(), "{string: integer, ...}");
         assert_eq!(described::<gristmill::Bytes>(), r#"{"$bytes": string}"#);
         let nested = described::<Thumbnail>();
-        assert!(nested.starts_with(r#"{"path": string, "size"?: integer"#) && nested.contains('…'), "{nested}");
+        assert!(
+            nested.starts_with(r#"{"path": string, "size"?: integer 0 to 4294967295 or null"#) && nested.contains('…'),
+            "{nested}"
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use gristmill::shared::{BatchId, KernelName, QueueName, size};
 use gristmill::{Lane, WhenFull};
 
 use crate::input::{Axis, Format};
+use crate::kernel_check::Checks;
 use crate::times::{parse_duration, parse_some_time, parse_time};
 
 #[derive(Debug, Args)]
@@ -142,9 +143,19 @@ pub struct SubmitArgs {
     /// Keep results so long after the last task has ended [default: 24h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub result_ttl: Option<Duration>,
-    /// Submit even if no worker has offered the kernel
+    /// Submit even if no worker has offered the kernel, or if it takes other arguments
     #[arg(long)]
     pub force: bool,
+    /// Do not compare the arguments with what the kernel takes
+    #[arg(long)]
+    pub no_check: bool,
+}
+
+impl SubmitArgs {
+    /// What is looked at before anything is submitted.
+    pub fn checks(&self) -> Checks {
+        Checks { kernel: !self.force, arguments: !self.force && !self.no_check }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

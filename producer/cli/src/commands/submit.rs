@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
 use gristmill::{Client, ClientError, ConsumerLine, Handle, SubmitOptions, TaskError, TaskId};
+use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::args::{Global, Submit, SubmitArgs, When};
@@ -12,8 +13,6 @@ use crate::exit::Exit;
 use crate::progress::Progress;
 use crate::{json, kernel_check, say, session};
 
-/// What a kernel without parameters is sent: MessagePack's nil.
-const NO_ARGS: [u8; 1] = [0xc0];
 /// Base64 makes bytes longer by a third; more than this cannot become an argument.
 const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
 
@@ -29,13 +28,15 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
         room_timeout: args.timeout,
         ..options(&args.common)?
     };
-    let packed = match args.args.as_deref() {
-        None => NO_ARGS.to_vec(),
+    let given = match args.args.as_deref() {
+        // what a kernel without parameters is sent
+        None => Value::Null,
         Some("-") => read(&read_stdin().await?)?,
         Some(text) => read(text)?,
     };
     let client = session::connect(global).await?;
-    kernel_check::check(&client, &args.kernel, args.common.force).await?;
+    let check = kernel_check::check(&client, &args.kernel, args.common.checks()).await?;
+    let packed = check.pack(given).map_err(|error| Exit::usage(format!("ARGS_JSON: {error}")))?;
     let handle = client.submit_raw(&args.kernel, packed, &options).await?;
     if !args.wait {
         return print(&handle.id().to_string());
@@ -115,8 +116,8 @@ pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
     })
 }
 
-fn read(text: &str) -> Result<Vec<u8>, Exit> {
-    json::to_msgpack(text).map_err(|error| match error {
+fn read(text: &str) -> Result<Value, Exit> {
+    json::parse(text).map_err(|error| match error {
         json::JsonError::Syntax(_) => {
             let shown: String = text.chars().take(60).collect();
             Exit::usage(format!(

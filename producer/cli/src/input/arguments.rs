@@ -1,17 +1,17 @@
 //! What becomes of a row: the arguments of a kernel, as far as is known what it takes.
 
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
-use rmp::encode::{self, ByteBuf};
 use serde_json::Value;
 
 use super::reader::{Made, Make};
 use super::record::{Cell, Record};
 use super::takes::{Kinds, Takes};
-use crate::json::{self, JsonError};
+use crate::arguments::ArgumentCheck;
 
 /// Makes the arguments of one kernel.
 pub struct Arguments {
     takes: Takes,
+    check: ArgumentCheck,
     /// Cells of files are texts, whatever they look like.
     strings: bool,
     columns: Columns,
@@ -37,42 +37,32 @@ enum Form {
 }
 
 impl Arguments {
-    /// For a kernel with this schema; `Value::Null` if nothing is known.
-    pub fn of(schema: &Value, strings: bool) -> Self {
-        Self { takes: Takes::of(schema), strings, columns: Columns::default() }
+    /// For a kernel that takes what the check says.
+    pub fn of(check: ArgumentCheck, strings: bool) -> Self {
+        Self { takes: Takes::of(check.schema()), check, strings, columns: Columns::default() }
     }
 
-    fn cells(&self, names: &[String], cells: &[Cell]) -> Result<Vec<u8>, String> {
-        let mut out = ByteBuf::new();
+    fn cells(&self, names: &[String], cells: &[Cell]) -> Result<Value, String> {
+        let cell = |i: usize| self.cell(names, cells, i);
         match &self.columns.form {
-            Form::Bare => self.cell(&mut out, names, cells, 0)?,
+            Form::Bare => cell(0),
             Form::Object => {
-                let Ok(_) = encode::write_map_len(&mut out, cells.len() as u32);
-                for (i, name) in names.iter().enumerate() {
-                    let Ok(_) = encode::write_str(&mut out, name);
-                    self.cell(&mut out, names, cells, i)?;
-                }
+                let fields = names.iter().enumerate().map(|(i, name)| Ok((name.clone(), cell(i)?)));
+                fields.collect::<Result<_, String>>().map(Value::Object)
             }
-            Form::Array(order) => {
-                let Ok(_) = encode::write_array_len(&mut out, order.len() as u32);
-                for i in order {
-                    self.cell(&mut out, names, cells, *i)?;
-                }
-            }
+            Form::Array(order) => order.iter().map(|i| cell(*i)).collect::<Result<_, String>>().map(Value::Array),
         }
-        Ok(out.into_vec())
     }
 
-    fn cell(&self, out: &mut ByteBuf, names: &[String], cells: &[Cell], i: usize) -> Result<(), String> {
-        let value = match &cells[i] {
-            Cell::Value(value) => value.clone(),
-            Cell::Text(text) if self.strings => text.as_str().into(),
+    fn cell(&self, names: &[String], cells: &[Cell], i: usize) -> Result<Value, String> {
+        match &cells[i] {
+            Cell::Value(value) => Ok(value.clone()),
+            Cell::Text(text) if self.strings => Ok(text.as_str().into()),
             Cell::Text(text) => {
                 let kinds = self.columns.kinds.get(i).copied().unwrap_or_default();
-                kinds.read(text).map_err(|why| format!("the column {:?}: {why}", names[i]))?
+                kinds.read(text).map_err(|why| format!("the column {:?}: {why}", names[i]))
             }
-        };
-        json::write(out, &value).map_err(|error| format!("the column {:?}: {error}", names[i]))
+        }
     }
 }
 
@@ -112,10 +102,11 @@ impl Make for Arguments {
 
     fn row(&mut self, record: Record) -> Result<Made, String> {
         let args = match record {
-            Record::Json(line) => json::to_msgpack(&line).map_err(|error: JsonError| error.to_string())?,
-            Record::Text(line) => json::pack(&line.into()).map_err(|error| error.to_string())?,
-            Record::Cells { names, cells } => self.cells(&names, &cells)?,
+            Record::Json(line) => self.check.read(&line),
+            Record::Text(line) => self.check.pack(line.into()),
+            Record::Cells { names, cells } => self.check.pack(self.cells(&names, &cells)?),
         };
+        let args = args.map_err(|error| error.to_string())?;
         if args.len() > BLOB_BYTES_MAX {
             // The client says the same, but would end with it.
             return Err(format!("its arguments have {} bytes; at most {BLOB_BYTES_MAX} can be sent", args.len()));
@@ -147,11 +138,12 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::json;
 
     fn made(schema: &Value, strings: bool, names: &[&str], cells: &[&str]) -> Result<String, String> {
         let names: Arc<[String]> = names.iter().map(ToString::to_string).collect();
         let cells = cells.iter().map(|text| Cell::Text(text.to_string())).collect();
-        let mut arguments = Arguments::of(schema, strings);
+        let mut arguments = Arguments::of(ArgumentCheck::by_schema(schema), strings);
         arguments.columns(&names)?;
         let made = arguments.row(Record::Cells { names, cells })?;
         Ok(json::from_msgpack(&made.args).unwrap())

@@ -72,6 +72,7 @@ fn count(file: File, format: Format) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::arguments::ArgumentCheck;
     use std::io::{Seek, Write};
     use std::sync::Arc;
 
@@ -84,7 +85,7 @@ mod tests {
     }
 
     fn run(source: Source, schema: &Value, reading: Reading) -> (Arc<Findings>, Vec<String>, Option<Rest>) {
-        let mut input = start(source, Box::new(Arguments::of(schema, false)), reading);
+        let mut input = start(source, Box::new(Arguments::of(ArgumentCheck::by_schema(schema), false)), reading);
         let mut tasks = Vec::new();
         while let Some(portion) = input.portions.blocking_recv() {
             tasks.extend(portion.iter().map(|args| crate::json::from_msgpack(args).unwrap()));
@@ -136,7 +137,10 @@ mod tests {
         assert_eq!(read("1\r\n2", false).1, 2);
         assert_eq!(read("", false).1, 0);
         assert_eq!(read("\u{feff}1\n2\n", false).1, 2);
-        let check = |text| check(source(text, Format::Jsonl), &mut Arguments::of(&Value::Null, false)).unwrap();
+        let check = |text| {
+            check(source(text, Format::Jsonl), &mut Arguments::of(ArgumentCheck::by_schema(&Value::Null), false))
+                .unwrap()
+        };
         assert_eq!(check("1\n2\n"), Ok(2));
         assert_eq!(check("1\n[\n").unwrap_err().row, 1);
     }
@@ -193,7 +197,7 @@ mod tests {
 
     #[test]
     fn who_wants_no_more_gets_the_rest() {
-        let make = Box::new(Arguments::of(&Value::Null, false));
+        let make = Box::new(Arguments::of(ArgumentCheck::by_schema(&Value::Null), false));
         let mut input = start(source_of_grid(&["n=1..9007199254740992"]), make, Reading::default());
         let first = input.portions.blocking_recv().unwrap();
         assert_eq!(first[0], [1]);
@@ -203,7 +207,7 @@ mod tests {
         let taken = 9_007_199_254_740_992 - left;
         assert!(taken > 256 && taken < 10_000, "{taken}");
         assert_eq!(rest.next_source().unwrap(), format!("{}\n", taken + 1).into_bytes());
-        let make = Box::new(Arguments::of(&Value::Null, false));
+        let make = Box::new(Arguments::of(ArgumentCheck::by_schema(&Value::Null), false));
         let mut input = start(source("1\nx\n3\n4", Format::Jsonl), make, Reading::default());
         assert_eq!(input.portions.blocking_recv().unwrap().len(), 1);
         let mut rest = input.rest.blocking_recv().unwrap();

@@ -58,8 +58,7 @@ pub fn pack(value: &Value) -> Result<Vec<u8>, JsonError> {
     Ok(out.into_vec())
 }
 
-/// Appends a JSON value as MessagePack.
-pub fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
+fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
     match value {
         Value::Null => {
             let Ok(()) = encode::write_nil(out);

@@ -8,7 +8,7 @@ mod decode;
 mod encode;
 
 pub use decode::{from_msgpack, write_json};
-pub use encode::{JsonError, pack, parse, to_msgpack, write};
+pub use encode::{JsonError, pack, parse, to_msgpack};
 
 /// The key of an object that stands for bytes.
 pub const BYTES: &str = "$bytes";

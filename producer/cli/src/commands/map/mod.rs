@@ -33,8 +33,8 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
         SubmitOptions { chunk: args.chunk, when_full, result_bytes: args.result_bytes, ..options(&args.common)? };
     let input = files::input(&args)?;
     let client = session::connect(global).await?;
-    kernel_check::check(&client, &args.kernel, args.common.force).await?;
-    let mut make = Box::new(Arguments::of(&serde_json::Value::Null, args.strings));
+    let check = kernel_check::check(&client, &args.kernel, args.common.checks()).await?;
+    let mut make = Box::new(Arguments::of(check, args.strings));
     if args.check {
         files::check(&args, &mut *make)?;
     }
