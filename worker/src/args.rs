@@ -73,12 +73,21 @@ struct LowArgs {
     /// --memory-limit the default is half of that.
     #[arg(long, value_name = "SIZE")]
     max_memory_per_consumer: Option<String>,
+    /// Memory that each consumer keeps of shared input (SubmitOptions::shared), so that it is fetched once and not for
+    /// each task; what was used least lately goes first, but the newest may be larger. It counts neither for
+    /// --memory-limit nor for --max-memory-per-consumer. The default is 1GiB, or a quarter of the machine's memory for
+    /// all consumers together, whichever is less.
+    #[arg(long, value_name = "SIZE", env = "GRISTMILL_SHARED_CACHE")]
+    shared_cache: Option<String>,
     /// How log lines on stderr look. GRISTMILL_LOG sets the level (default info).
     #[arg(long, value_enum, value_name = "FORMAT", env = "GRISTMILL_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
     /// Offer the kernels for tests too: they crash, hang and leak on purpose.
     #[arg(long)]
     test_kernels: bool,
+    /// End at once when stdin ends: whoever holds it started this worker for itself alone.
+    #[arg(long, hide = true, env = "GRISTMILL_END_WITH_STDIN")]
+    end_with_stdin: bool,
     #[command(flatten)]
     exec: ExecFlags,
 }
@@ -129,11 +138,11 @@ impl LowArgs {
         let mut errors = Vec::new();
         let exec = self.exec.check(&mut errors);
         let endpoint = keep(&mut errors, Endpoint::parse(&self.redis).map_err(|error| error.to_string()));
-        let limits = self.limits(&mut errors);
+        let consumers = keep(&mut errors, consumers(&self.consumers));
+        let limits = self.limits(consumers.unwrap_or(1), &mut errors);
         let namespace =
             keep(&mut errors, Namespace::new(self.namespace).map_err(|error| format!("--namespace: {error}")));
         let queues = keep(&mut errors, queues(&self.queues));
-        let consumers = keep(&mut errors, consumers(&self.consumers));
         let lease = keep(&mut errors, time("--lease", &self.lease, defaults::LEASE_RANGE));
         let grace = keep(&mut errors, time("--grace", &self.grace, Duration::ZERO..=GRACE_MAX));
         let reach = keep(&mut errors, time("--reach", &self.reach, Duration::ZERO..=GRACE_MAX));
@@ -158,15 +167,16 @@ impl LowArgs {
                     log_format,
                     test_kernels,
                     states: States::default(),
+                    end_with_stdin: self.end_with_stdin,
+                    inits: Inits::default(),
                 };
                 Ok((config, exec))
             }
             _ => Err(errors),
         }
     }
-                    inits: Inits::default(),
 
-    fn limits(&self, errors: &mut Vec<String>) -> Limits {
+    fn limits(&self, consumers: usize, errors: &mut Vec<String>) -> Limits {
         let memory = keep(errors, memory_size("--memory-limit", self.memory_limit.as_ref())).flatten();
         let max_tasks = number("--max-tasks-per-consumer", self.max_tasks_per_consumer.as_ref());
         let max_memory = memory_size("--max-memory-per-consumer", self.max_memory_per_consumer.as_ref());
@@ -179,9 +189,13 @@ impl LowArgs {
                 "--max-memory-per-consumer is {max}, but --memory-limit ends a task at {memory}: use less than that"
             ));
         }
+        let machine_memory = memory::of_machine();
+        let shared_cache = keep(errors, cache_size("--shared-cache", self.shared_cache.as_ref())).flatten();
+        let share = machine_memory.map_or(u64::MAX, |bytes| bytes / 4 / consumers as u64);
         Limits {
             memory,
-            machine_memory: memory::of_machine(),
+            machine_memory,
+            shared_cache: shared_cache.unwrap_or(defaults::SHARED_CACHE_BYTES.min(share)),
             max_tasks,
             // What an earlier task left behind must not become the fault of a later one.
             max_memory: max_memory.or(memory.map(|bytes| bytes / 2)),
@@ -204,6 +218,13 @@ fn memory_size(name: &str, text: Option<&String>) -> Result<Option<u64>, String>
         let needs = size::text(CONSUMER_NEEDS);
         return Err(format!("{name} is {text:?}, but a consumer needs {needs} for itself: use at least that"));
     }
+    Ok(Some(bytes))
+}
+
+/// The size behind an option that may be absent; nothing is a size, too.
+fn cache_size(name: &str, text: Option<&String>) -> Result<Option<u64>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes = size::parse(text).ok_or_else(|| format!("{name} is {text:?}: use for instance {}", size::EXAMPLES))?;
     Ok(Some(bytes))
 }
 

@@ -30,6 +30,8 @@ pub struct Limits {
     pub max_tasks: Option<u64>,
     /// A consumer that holds more than this after a task makes room.
     pub max_memory: Option<u64>,
+    /// What a consumer keeps of the shared input of batches; the newest may be larger. Counts for none of the above.
+    pub shared_cache: u64,
 }
 
 /// The settings of a worker; the same in all its processes.
@@ -59,8 +61,10 @@ pub struct WorkerConfig {
     pub log_format: LogFormat,
     /// Whether the kernels for tests are on offer.
     pub test_kernels: bool,
+    /// Whether the worker ends when its stdin does.
+    pub end_with_stdin: bool,
     /// What the worker keeps for its kernels.
     pub states: States,
-}
     /// What each consumer adds to that before its first claim.
     pub inits: Inits,
+}

@@ -20,7 +20,7 @@ use crate::kernel::KernelError;
 const MISFIT_CHARS_MAX: usize = 200;
 
 /// What all shared input of a process takes together, and how a process measures what it holds.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Gauge {
     bytes: Arc<AtomicU64>,
     /// What the process holds, bytes; to tell how large a value became. None: nobody knows.

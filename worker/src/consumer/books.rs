@@ -9,7 +9,8 @@ use super::ending::Note;
 use super::handover::Ended;
 use super::inflight::End;
 use super::io::Io;
-use super::{prepare, upload};
+use super::prepare::{self, Room};
+use super::upload;
 
 /// Moves what the compute thread has ended into the books.
 pub fn collect(io: &Io) {
@@ -17,13 +18,16 @@ pub fn collect(io: &Io) {
     for ended in io.handover.take_ended() {
         if let Some(held) = inflight.by_serial(ended.serial) {
             let (item, run) = (ended.item, ended.run);
-            held.end_after(item, end_of(ended), run);
+            let end = end_of(ended, held.ignores_results());
+            held.end_after(item, end, run);
         }
     }
 }
 
-fn end_of(ended: Ended) -> End {
+/// What is not kept is neither uploaded nor too large.
+fn end_of(ended: Ended, ignores_result: bool) -> End {
     match ended.result {
+        Ok(_) if ignores_result => End::Value(Vec::new()),
         Ok(output) => upload::checked(output),
         Err(_) if ended.stopped => prepare::cancelled(),
         Err(error) => End::Attempt(OutcomeKind::Failed, error),
@@ -32,6 +36,7 @@ fn end_of(ended: Ended) -> End {
 
 /// Appends claimed messages. After a replay, those that are known already are passed over.
 pub fn take_in(io: &Io, claimed: Claimed) {
+    let room = Room { task: io.meter.room(), shared: io.meter.shared_room() };
     let mut inflight = io.inflight.borrow_mut();
     for (position, message) in (claimed.base..).zip(claimed.messages) {
         if position < inflight.end() {
@@ -47,7 +52,7 @@ pub fn take_in(io: &Io, claimed: Claimed) {
         tracing::debug!(event = events::MESSAGE_CLAIMED, %task, count, consumer = %io.consumer, position, "claimed");
         io.slot.counters().claimed.fetch_add(1, Relaxed);
         let serial = inflight.next_serial();
-        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels, io.meter.room()));
+        inflight.push(prepare::prepare(serial, parsed, bytes, message.flag, &io.kernels, room));
     }
 }
 

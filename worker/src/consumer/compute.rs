@@ -48,7 +48,9 @@ fn compute(handover: &Handover, slot: SlotRef, surroundings: &Arc<Surroundings>,
     let job = &item.job;
     let (task, attempt) = (task(item), job.header.attempt);
     tracing::debug!(event = events::TASK_STARTED, %task, kernel = job.kernel.name, attempt, "task started");
-    let context = TaskContext::new(surroundings, task, attempt).soft_time_limit(job.soft_time_limit);
+    let context = TaskContext::new(surroundings, task, attempt)
+        .soft_time_limit(job.soft_time_limit)
+        .shared_input(job.shared.clone());
     let args: &[u8] = job.args.get(item.item as usize).map_or(&[], |args| args.as_slice());
     // What is found in it after a failed allocation is this task's.
     Errno::clear();

@@ -1,17 +1,21 @@
 //! Hands messages to the compute thread, in order of position; arguments in a blob are fetched before.
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_broker::EffectiveOptions;
 use gristmill_shared::codec;
 use gristmill_shared::kernel::KernelOptions;
-use gristmill_shared::message::{BlobRef, TaskOptions};
-use gristmill_shared::{Header, OutcomeKind};
+use gristmill_shared::message::{BlobRef, SharedRef, TaskOptions};
+use gristmill_shared::shared_input::SharedInput;
+use gristmill_shared::{BatchId, Header, OutcomeKind};
 use serde_bytes::ByteBuf;
 
+use super::fetch_shared;
 use super::handover::Job;
-use super::inflight::{End, Fate, Held};
-use super::io::Io;
+use super::inflight::{End, Fate, Held, InFlight};
+use super::io::{Io, Mode};
 
 /// Fetched arguments that may wait in memory.
 const FETCHED_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -28,16 +32,23 @@ pub fn hand_over(io: &Io) {
         if held.message.header.crashes > 0 && position > head {
             return;
         }
+        let (batch, serial) = (held.message.header.batch, held.serial);
         let Fate::Run { body, .. } = &held.fate else { return };
-        if body.blob.is_some() {
-            if !busy && (fetched == 0 || fetched < FETCHED_BYTES_MAX) {
-                io.fetching.set(Some(held.serial));
+        let shared = body.shared.as_ref().map(|shared| (shared.bytes, io.shared.borrow_mut().get(batch)));
+        let lacks = match &shared {
+            Some((bytes, None)) => Some(*bytes),
+            _ => None,
+        };
+        if body.blob.is_some() || lacks.is_some() {
+            let room = fetched == 0 || fetched < FETCHED_BYTES_MAX;
+            if !busy && room && lacks.is_none_or(|bytes| make_room(io, &inflight, bytes)) {
+                io.fetching.set(Some(serial));
                 io.fetch_set.notify_one();
             }
             return;
         }
         let args = body.args.clone();
-        push(io, position, held, args);
+        push(io, position, held, args, shared.and_then(|(_, input)| input));
     }
 }
 
@@ -48,7 +59,17 @@ fn blob(held: &Held) -> Option<&BlobRef> {
     }
 }
 
-fn push(io: &Io, position: u64, held: &mut Held, args: Vec<ByteBuf>) {
+/// Makes room for shared input of so many bytes, beside that of the tasks that run or are about to.
+fn make_room(io: &Io, inflight: &InFlight, bytes: u64) -> bool {
+    io.shared.borrow_mut().make_room(bytes, |batch| is_needed(inflight, batch))
+}
+
+/// Whether tasks of this batch run or are about to.
+pub fn is_needed(inflight: &InFlight, batch: BatchId) -> bool {
+    inflight.iter().any(|held| held.handed_over && !held.is_over() && held.message.header.batch == batch)
+}
+
+fn push(io: &Io, position: u64, held: &mut Held, args: Vec<ByteBuf>, shared: Option<Arc<SharedInput>>) {
     let Fate::Run { kernel, place, body } = &held.fate else { return };
     let options = EffectiveOptions::of(kernel.options, &body.options);
     let job = Job {
@@ -61,6 +82,7 @@ fn push(io: &Io, position: u64, held: &mut Held, args: Vec<ByteBuf>) {
         soft_time_limit: options.soft_time_limit,
         memory: options.memory,
         args,
+        shared,
     };
     let skip = held.skip();
     held.handed_over = true;
@@ -73,27 +95,64 @@ pub fn time_limit(kernel: KernelOptions, task: &TaskOptions) -> Option<Duration>
     EffectiveOptions::of(kernel, task).time_limit
 }
 
-/// The task that fetches: one message at a time, in order.
-pub async fn fetch(io: std::rc::Rc<Io>) {
+/// What a message lacks that stands in Redis, and what it has.
+struct Wanted {
+    header: Header,
+    blob: Option<BlobRef>,
+    shared: Option<SharedRef>,
+    args: Vec<ByteBuf>,
+}
+
+/// All that its tasks run with.
+struct Ready {
+    args: Vec<ByteBuf>,
+    shared: Option<Arc<SharedInput>>,
+}
+
+/// The task that fetches: for one message at a time, in order.
+pub async fn fetch(io: Rc<Io>) {
     loop {
         io.fetch_set.notified().await;
         while let Some(serial) = io.fetching.get() {
-            let wanted = {
-                let mut inflight = io.inflight.borrow_mut();
-                inflight.by_serial(serial).and_then(|held| Some((held.message.header.clone(), blob(held)?.clone())))
-            };
-            let args = match wanted {
-                Some((header, blob)) => Some(arguments(&io, &header, &blob).await),
+            let wanted = wanted(&mut io.inflight.borrow_mut(), serial);
+            let ready = match wanted {
+                Some(wanted) => Some(get(&io, serial, wanted).await),
                 None => None,
             };
             io.fetching.set(None);
-            if let Some(args) = args {
-                fetched(&io, serial, args);
+            if let Some(ready) = ready {
+                fetched(&io, serial, ready);
             }
             hand_over(&io);
         }
         io.nudge.notify_one();
     }
+}
+
+fn wanted(inflight: &mut InFlight, serial: u64) -> Option<Wanted> {
+    let held = inflight.by_serial(serial)?;
+    let Fate::Run { body, .. } = &held.fate else { return None };
+    let (blob, shared, args) = (body.blob.clone(), body.shared.clone(), body.args.clone());
+    Some(Wanted { header: held.message.header.clone(), blob, shared, args })
+}
+
+async fn get(io: &Io, serial: u64, wanted: Wanted) -> Result<Ready, String> {
+    let Wanted { header, blob, shared, args } = wanted;
+    let shared = match shared {
+        // One that was given back meanwhile may come again, or others of its batch.
+        Some(shared) => Some(fetch_shared::get(io, header.batch, &shared, || is_wanted(io, serial)).await?),
+        None => None,
+    };
+    let args = match blob {
+        Some(blob) => arguments(io, &header, &blob).await?,
+        None => args,
+    };
+    Ok(Ready { args, shared })
+}
+
+fn is_wanted(io: &Io, serial: u64) -> bool {
+    let working = io.mode.get() == Mode::Working;
+    io.inflight.borrow_mut().by_serial(serial).map_or(working, |held| !held.is_over())
 }
 
 async fn arguments(io: &Io, header: &Header, blob: &BlobRef) -> Result<Vec<ByteBuf>, String> {
@@ -113,16 +172,16 @@ fn cut_arguments(bytes: &[u8], header: &Header) -> Result<Vec<ByteBuf>, String> 
     args.map(<[ByteBuf]>::to_vec).ok_or_else(|| "the blob holds fewer arguments than the message has tasks".to_owned())
 }
 
-fn fetched(io: &Io, serial: u64, args: Result<Vec<ByteBuf>, String>) {
+fn fetched(io: &Io, serial: u64, ready: Result<Ready, String>) {
     let mut inflight = io.inflight.borrow_mut();
     let base = inflight.base();
     let Some(index) = inflight.iter().position(|held| held.serial == serial) else { return };
     let Some(held) = inflight.by_serial(serial) else { return };
-    match args {
+    match ready {
         // Cancelled, or shortened by a release in the meantime.
-        Ok(mut args) if !held.is_over() => {
+        Ok(Ready { mut args, shared }) if !held.is_over() => {
             args.truncate(held.ends.len());
-            push(io, base + index as u64, held, args);
+            push(io, base + index as u64, held, args, shared);
         }
         Ok(_) => {}
         Err(why) => held.end_all(&End::Final(OutcomeKind::Failed, why)),

@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gristmill_shared::defaults::{RUN_BYTES_MAX, SETTLE_OUTCOMES_MAX};
+use gristmill_shared::shared_input::SharedInput;
 use gristmill_shared::{Header, KernelError, RegisteredKernel};
 use serde_bytes::ByteBuf;
 use tokio::sync::Notify;
@@ -44,6 +45,8 @@ pub struct Job {
     pub memory: Option<u64>,
     /// One argument per item.
     pub args: Vec<ByteBuf>,
+    /// What all tasks of the batch share.
+    pub shared: Option<Arc<SharedInput>>,
 }
 
 /// One item that the compute thread begins.
@@ -354,6 +357,8 @@ fn advance(state: &mut State) -> Option<Item> {
                 return None;
             }
         }
+        // What has ended keeps its arguments and its shared input no longer.
+        state.current = None;
         state.current = Some(Current::of(state.queue.pop_front()?));
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::LocalSet;
 use super::handover::{Cut, Handover};
 use super::inflight::InFlight;
 use super::meter::Meter;
+use super::shared_cache::SharedCache;
 use super::wire::Wire;
 use super::{doorbell, drain, fetch, lease, panics, steps, watch};
 use crate::clock;
@@ -97,10 +98,12 @@ pub struct Io {
     pub orphaned: Cell<bool>,
     /// Tasks that still run when this has passed go back.
     pub drain_by: Cell<Option<Instant>>,
-    /// The message whose arguments are being fetched.
+    /// The message whose arguments or shared input are being fetched.
     pub fetching: Cell<Option<u64>>,
     /// Tells the fetching task that `fetching` was set.
     pub fetch_set: Notify,
+    /// Shared input of batches.
+    pub shared: RefCell<SharedCache>,
 }
 
 impl Io {
@@ -196,6 +199,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
     // A connection that hangs must be noticed while the lease still stands.
     let response = RESPONSE_TIMEOUT.min(config.lease / 2).max(Duration::from_secs(1));
     let timeouts = Timeouts { response, ..Timeouts::default() };
+    let shared = SharedCache::new(config.limits.shared_cache, meter.shared());
     let io = Rc::new(Io {
         broker: Broker::new(&config.namespace),
         wire: Wire::new(Link::new(config.endpoint.clone(), timeouts), Some(slot.counters())),
@@ -222,6 +226,7 @@ async fn serve(start: ConsumerStart, handover: Arc<Handover>, nudge: Arc<Notify>
         orphaned: Cell::new(false),
         drain_by: Cell::new(None),
         fetching: Cell::new(None),
+        shared: RefCell::new(shared),
         fetch_set: Notify::new(),
         config,
     });

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use gristmill_broker::{BrokerError, CancelMark, Renewed};
 use gristmill_shared::BatchId;
-use gristmill_shared::defaults::{RENEWAL, TOUCH};
+use gristmill_shared::defaults::{RENEWAL, SHARED_UNUSED, TOUCH};
 
 use super::inflight::Held;
 use super::io::Io;
-use super::prepare;
+use super::{fetch, prepare};
 use crate::clock;
 
 /// What the consumer has to know before its first claim. A cancel after this moment changes the epoch.
@@ -43,6 +43,8 @@ async fn round(io: &Io, touched: &mut Instant, counted: &mut Instant) -> Result<
         *counted = Instant::now();
         let live = io.wire.call(async |conn| io.broker.live_consumers(conn).await).await?;
         io.live.set(u32::try_from(live).unwrap_or(u32::MAX).max(1));
+        let inflight = io.inflight.borrow();
+        io.shared.borrow_mut().tidy(SHARED_UNUSED, |batch| fetch::is_needed(&inflight, batch));
     }
     if touched.elapsed() >= TOUCH {
         *touched = Instant::now();

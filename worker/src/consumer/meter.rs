@@ -1,8 +1,14 @@
 //! Memory: what a task may hold, and when a process has become too large to go on.
 //!
-//! All is counted beyond what the process was forked with: what `preload` has loaded is shared.
+//! All is counted beyond what the process was forked with: what `preload` has loaded is shared. The shared input of
+//! batches is bounded by a limit of its own, and counts neither for a task nor for the process; only what the task
+//! takes that decodes it counts, while it does.
 
 use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use gristmill_shared::shared_input::Gauge;
 
 use crate::config::Limits;
 use crate::memory::{self, Held};
@@ -22,6 +28,10 @@ pub struct Meter {
     data_max: u64,
     /// The running task has a last line of its own.
     own_line: Cell<bool>,
+    /// Shared input of batches: bounded by its own limit, and no task's fault.
+    shared: Gauge,
+    /// What of it is being fetched, bytes.
+    reserved: Arc<AtomicU64>,
 }
 
 impl Meter {
@@ -29,7 +39,9 @@ impl Meter {
     pub fn new(limits: Limits) -> Self {
         // What cannot be measured is not limited either.
         let at_fork = memory::own().unwrap_or_default();
-        let meter = Self { at_fork, limits, data_max: memory::data_limit(), own_line: Cell::new(false) };
+        let shared = Gauge::new(|| memory::own().map(|held| held.resident));
+        let (own_line, reserved) = (Cell::new(false), Arc::default());
+        let meter = Self { at_fork, limits, data_max: memory::data_limit(), own_line, shared, reserved };
         if limits.memory.is_some() {
             memory::limit_data(meter.line());
         }
@@ -47,7 +59,7 @@ impl Meter {
         };
         self.own_line.set(true);
         memory::limit_data(line(bytes, now).min(self.line()));
-        let own = MemoryLimit { bytes, before: now.resident };
+        let own = MemoryLimit { bytes, before: now.resident.saturating_sub(self.shared.bytes()) };
         Some(whole.filter(|whole| ceiling(whole) < ceiling(&own)).unwrap_or(own))
     }
 
@@ -58,7 +70,8 @@ impl Meter {
 
     /// Whether this process has become too large to go on. To be asked while no task runs.
     pub fn is_over_max(&self) -> bool {
-        self.limits.max_memory.is_some_and(|max| self.held() > max)
+        let held = || self.held().saturating_sub(self.shared.bytes());
+        self.limits.max_memory.is_some_and(|max| held() > max)
     }
 
     /// What this process holds beyond what it was forked with.
@@ -71,9 +84,36 @@ impl Meter {
         [self.limits.memory, self.limits.machine_memory].into_iter().flatten().min()
     }
 
+    /// What memory a worker like this has for the shared input of a batch; none: nobody knows.
+    pub fn shared_room(&self) -> Option<u64> {
+        let limits = &self.limits;
+        [limits.memory.map(|bytes| bytes.max(limits.shared_cache)), limits.machine_memory].into_iter().flatten().min()
+    }
+
+    /// Counts the shared input that is here.
+    pub fn shared(&self) -> Gauge {
+        self.shared.clone()
+    }
+
+    /// Lets the process have address space for shared input that is about to be fetched.
+    pub fn reserve(&self, bytes: u64) {
+        self.reserved.fetch_add(bytes, Relaxed);
+        let now = memory::data_limit();
+        if now < self.data_max {
+            memory::limit_data(now.saturating_add(bytes).min(self.data_max));
+        }
+    }
+
+    /// It was fetched, or will not be.
+    pub fn unreserve(&self, bytes: u64) {
+        self.reserved.fetch_sub(bytes, Relaxed);
+    }
+
     /// The last line of tasks that declare nothing.
     fn line(&self) -> u64 {
-        self.limits.memory.map_or(self.data_max, |bytes| line(bytes, self.at_fork).min(self.data_max))
+        let shared = self.shared.bytes().saturating_add(self.reserved.load(Relaxed));
+        let line = |bytes| line(bytes, self.at_fork).saturating_add(shared).min(self.data_max);
+        self.limits.memory.map_or(self.data_max, line)
     }
 }
 
@@ -93,7 +133,8 @@ mod tests {
 
     fn meter(memory: Option<u64>, machine: Option<u64>) -> Meter {
         let limits = Limits { memory, machine_memory: machine, ..Limits::default() };
-        Meter { at_fork: Held { resident: 100, data: 1_000 }, limits, data_max: u64::MAX, own_line: Cell::new(false) }
+        let (own_line, shared, reserved) = (Cell::new(false), Gauge::default(), Arc::default());
+        Meter { at_fork: Held { resident: 100, data: 1_000 }, limits, data_max: u64::MAX, own_line, shared, reserved }
     }
 
     #[test]
@@ -114,5 +155,23 @@ mod tests {
         assert_eq!(meter(Some(1 << 30), None).line(), 1_000 + (2 << 30) + DATA_MORE);
         assert_eq!(meter(Some(u64::MAX), None).line(), u64::MAX);
         assert_eq!(meter(None, None).line(), u64::MAX);
+        let meter = meter(Some(1 << 30), None);
+        let before = meter.line();
+        meter.shared().add(5);
+        meter.reserved.store(2, Relaxed);
+        assert_eq!(meter.line(), before + 7, "shared input moves the line");
+    }
+
+    #[test]
+    fn shared_input_has_room_in_the_cache_or_in_the_limit() {
+        let room = |memory, machine, shared_cache| {
+            let mut meter = meter(memory, machine);
+            meter.limits.shared_cache = shared_cache;
+            meter.shared_room()
+        };
+        assert_eq!(room(None, Some(9), 5), Some(9));
+        assert_eq!(room(Some(7), Some(9), 5), Some(7));
+        assert_eq!(room(Some(3), Some(9), 5), Some(5));
+        assert_eq!(room(None, None, 5), None);
     }
 }

@@ -6,18 +6,20 @@ use gristmill_shared::{KernelName, Kernels, Message, OutcomeKind, size};
 
 use super::inflight::{End, Fate, Held};
 
-/// Reads a claimed message as far as this worker can. `room` is the memory that it has for a task.
-pub fn prepare(
-    serial: u64,
-    message: Message,
-    bytes: usize,
-    flag: ClaimFlag,
-    kernels: &Kernels,
-    room: Option<u64>,
-) -> Held {
+/// The memory that a worker has; none: nobody knows.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    /// For a task.
+    pub task: Option<u64>,
+    /// For the shared input of a batch.
+    pub shared: Option<u64>,
+}
+
+/// Reads a claimed message as far as this worker can.
+pub fn prepare(serial: u64, message: Message, bytes: usize, flag: ClaimFlag, kernels: &Kernels, room: Room) -> Held {
     let (fate, fault) = fate(&message, kernels);
     let first = message.header.first;
-    let too_large = too_large(&fate, room);
+    let too_large = too_large(&fate, room.task).or_else(|| too_much_shared(&fate, room.shared));
     let mut held = Held::new(serial, message, fate, bytes);
     // A cancelled or expired message ends without anybody looking at its kernel.
     match flag {
@@ -68,6 +70,19 @@ fn too_large(fate: &Fate, room: Option<u64>) -> Option<String> {
     (needs > room).then(|| say(size::text(room), size::text(needs)))
 }
 
+/// What to say of tasks whose shared input is larger than this worker can hold.
+fn too_much_shared(fate: &Fate, room: Option<u64>) -> Option<String> {
+    let Fate::Run { body, .. } = fate else { return None };
+    let (room, bytes) = (room?, body.shared.as_ref()?.bytes);
+    let say = |room, bytes| {
+        format!(
+            "not started: its shared input takes {bytes} of memory, and this worker has {room} for it; share less, or \
+             start workers with more (--shared-cache, --memory-limit)"
+        )
+    };
+    (bytes > room).then(|| say(size::text(room), size::text(bytes)))
+}
+
 /// What to do, and what is wrong with the body, if something is.
 fn fate(message: &Message, kernels: &Kernels) -> (Fate, Option<String>) {
     if message.header.version != BODY_VERSION {
@@ -88,11 +103,14 @@ fn fate(message: &Message, kernels: &Kernels) -> (Fate, Option<String>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{echo, message};
+    use gristmill_shared::codec;
+    use gristmill_shared::message::{Body, SharedRef};
+
+    use super::super::testing::{body, echo, message};
     use super::*;
 
     fn prepared(message: Message, flag: ClaimFlag, kernels: &Kernels) -> Held {
-        prepare(1, message, 100, flag, kernels, Some(1 << 30))
+        prepare(1, message, 100, flag, kernels, Room { task: Some(1 << 30), shared: Some(1 << 30) })
     }
 
     fn known() -> Kernels {
@@ -132,6 +150,20 @@ mod tests {
         assert_eq!(held.ends[0], Some(cancelled()));
         let Some(End::Final(OutcomeKind::OutOfMemory, text)) = &held.ends[1] else { panic!("{:?}", held.ends) };
         assert!(text.contains("1.5GiB") && text.contains("1GiB"), "{text}");
+    }
+
+    #[test]
+    fn nor_does_what_shares_more_than_there_is() {
+        let sharing = |bytes| {
+            let mut message = message(0, 2);
+            let body = Body { shared: Some(SharedRef::new(bytes, None)), ..body(2) };
+            message.body = codec::encode(&body).unwrap();
+            prepared(message, ClaimFlag::None, &known())
+        };
+        assert!(!sharing(1 << 30).is_over());
+        let held = sharing(3 << 29);
+        let Some(End::Final(OutcomeKind::OutOfMemory, text)) = &held.ends[1] else { panic!("{:?}", held.ends) };
+        assert!(text.contains("takes 1.5GiB") && text.contains("has 1GiB"), "{text}");
     }
 
     #[test]

@@ -68,5 +68,6 @@ pub fn job(serial: u64, position: u64, count: u32) -> Job {
         soft_time_limit: None,
         memory: None,
         args: body(count).args,
+        shared: None,
     }
 }

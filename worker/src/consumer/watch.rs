@@ -76,7 +76,7 @@ fn enforce_memory(io: &Io) {
     let slot = io.slot.snapshot();
     let Some(task) = slot.task else { return };
     let Some((limit, own)) = task.memory.zip(memory::own()) else { return };
-    let held = own.resident + memory::programs();
+    let held = (own.resident + memory::programs()).saturating_sub(io.meter.shared().bytes());
     io.slot.note_memory(held);
     if held <= ceiling(&limit) {
         return;
