@@ -21,8 +21,10 @@ mod options;
 mod probe;
 mod process;
 mod server;
+mod worker;
 
 pub use error::EmbeddedError;
 pub use find::{SERVER_VARIABLE, find_program, find_server, find_setpriv, is_program};
 pub use options::{AppendOnly, EmbeddedOptions};
 pub use server::EmbeddedRedis;
+pub use worker::{WorkerChild, how_it_ended};

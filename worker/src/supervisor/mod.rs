@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use gristmill_shared::{Kernels, events};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::Pid;
 
 use self::agent_place::AgentPlace;
 use self::child::{Nursery, kill_group};
+use self::lifeline::Lifeline;
 use self::oom::OomWatch;
 use self::place::Place;
 use self::reports::Reports;
@@ -29,6 +30,7 @@ mod agent_place;
 mod backoff;
 mod child;
 mod death;
+mod lifeline;
 mod oom;
 mod place;
 mod reports;
@@ -66,6 +68,7 @@ pub(crate) fn run(config: Arc<WorkerConfig>, kernels: Kernels, slots: Slots, own
         oom: OomWatch::new(now),
         look_at: now + LOOK,
         strays: false,
+        lifeline: Lifeline::new(config.end_with_stdin),
         signals,
         slots,
         kernels,
@@ -79,6 +82,7 @@ struct Supervisor {
     kernels: Kernels,
     slots: Slots,
     signals: Signals,
+    lifeline: Lifeline,
     nursery: Nursery,
     places: Vec<Place>,
     agent: AgentPlace,
@@ -102,6 +106,13 @@ impl Supervisor {
             while let Some(signal) = self.signals.next_stop() {
                 let step = self.stopping.signal(signal, Instant::now());
                 self.act(step);
+            }
+            if self.lifeline.is_cut() {
+                // As two signals do: nobody waits for what runs.
+                for signal in [Signal::SIGTERM, Signal::SIGTERM] {
+                    let step = self.stopping.signal(signal, Instant::now());
+                    self.act(step);
+                }
             }
             self.reports.receive();
             self.reports.send();
@@ -157,6 +168,7 @@ impl Supervisor {
     /// Sleeps until something happens or is due.
     fn wait(&self) -> nix::Result<()> {
         let mut pipes = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        pipes.extend(self.lifeline.pipe().map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         pipes.extend(self.reports.wants_to_read().map(|pipe| PollFd::new(pipe, PollFlags::POLLIN)));
         pipes.extend(self.reports.wants_to_write().map(|pipe| PollFd::new(pipe, PollFlags::POLLOUT)));
         let left = self.next_at().saturating_duration_since(Instant::now());

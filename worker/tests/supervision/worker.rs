@@ -48,6 +48,7 @@ pub fn run() -> ExitCode {
         log_format: LogFormat::Text,
         test_kernels: false,
         states: States::default(),
+        end_with_stdin: false,
         inits: Default::default(),
     };
     let slots = process::map_slots(NonZeroUsize::MIN).unwrap();

@@ -52,7 +52,7 @@ impl Private {
         Ok(client.connect().await?)
     }
 
-    /// Starts a worker on this Redis. To be called from the main thread (see [`Worker`]).
+    /// Starts a worker on this Redis.
     pub fn worker(&self, program: &Program, options: &WorkerOptions) -> Result<Worker, Exit> {
         Worker::start(program, &self.url(), &self.namespace, options)
     }

@@ -1,12 +1,9 @@
 //! A worker as a child.
 
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
-use nix::sys::signal::{self, Signal};
-use nix::unistd::Pid;
+use gristmill_embedded::{WorkerChild, how_it_ended};
 use tokio::time::Instant;
 
 use super::find::Program;
@@ -47,20 +44,17 @@ impl WorkerOptions {
     }
 }
 
-/// A worker that runs. It leads a process group, so that a Ctrl-C on the terminal reaches us alone, and dies
-/// when the thread ends that started it, where the system has `setpriv`: that must be the main thread.
-///
-/// Dropping it kills it; its consumers end with it.
+/// A worker that runs; see [`WorkerChild`].
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
+    child: WorkerChild,
     program: Program,
     ready: bool,
 }
 
 impl Worker {
     pub(super) fn start(program: &Program, url: &str, namespace: &str, options: &WorkerOptions) -> Result<Self, Exit> {
-        let mut command = tied(&program.path);
+        let mut command = Command::new(&program.path);
         command.args(["--redis", url, "--namespace", namespace]);
         command.args(["--grace", &format!("{}ms", options.grace.as_millis())]);
         if let Some(consumers) = options.consumers {
@@ -72,19 +66,18 @@ impl Worker {
         if options.log == Log::Errors {
             command.env("GRISTMILL_LOG", "error");
         }
-        let child = command.stdin(Stdio::null()).process_group(0).spawn();
         let cannot = |error| Exit::usage(format!("cannot run the worker {}: {error}", program.path.display()));
-        Ok(Self { child: child.map_err(cannot)?, program: program.clone(), ready: false })
+        Ok(Self { child: WorkerChild::start(command).map_err(cannot)?, program: program.clone(), ready: false })
     }
 
     /// The supervisor's process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.child.pid()
     }
 
     /// Whether it is there; if not, a line that says how it ended.
     pub fn check(&mut self) -> Result<(), Exit> {
-        match self.child.try_wait() {
+        match self.child.ended() {
             Ok(None) => Ok(()),
             Ok(Some(status)) => Err(self.why(status)),
             Err(error) => Err(Exit::new(Exit::BUG, format!("cannot wait for the worker: {error}"))),
@@ -98,7 +91,7 @@ impl Worker {
 
     /// It has ended, and nobody here has ended it.
     fn why(&self, status: ExitStatus) -> Exit {
-        let (path, how) = (self.program.path.display(), describe(status));
+        let (path, how) = (self.program.path.display(), how_it_ended(status));
         match self.program.by {
             _ if self.ready => Exit::new(
                 Exit::TASK,
@@ -116,12 +109,12 @@ impl Worker {
 
     /// Asks it to drain.
     pub fn terminate(&mut self) {
-        self.signal(Signal::SIGTERM);
+        self.child.drain();
     }
 
     /// Waits until it has ended.
     pub async fn ended(&mut self) {
-        while matches!(self.child.try_wait(), Ok(None)) {
+        while matches!(self.child.ended(), Ok(None)) {
             tokio::time::sleep(TICK).await;
         }
     }
@@ -134,42 +127,9 @@ impl Worker {
 
     /// Ends it at once, with what it runs. What it held is given back.
     pub async fn stop(&mut self) {
-        // Two signals that are different: of two equal ones the second is lost while the first is pending.
-        self.signal(Signal::SIGTERM);
-        self.signal(Signal::SIGINT);
+        self.child.end();
         let deadline = Instant::now() + AT_ONCE;
         // Whoever does not end now is killed when it is dropped.
         let _ = tokio::time::timeout_at(deadline, self.ended()).await;
-    }
-
-    fn signal(&mut self, signal: Signal) {
-        if let (Ok(None), Ok(pid)) = (self.child.try_wait(), i32::try_from(self.child.id())) {
-            // It was not waited for, so its pid is nobody else's; it may have ended just now.
-            let _ = signal::kill(Pid::from_raw(pid), signal);
-        }
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        // Neither fails for a child that was not waited for; one that has ended is fine, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A command that is killed when the thread ends that starts it.
-fn tied(program: &Path) -> Command {
-    let Some(setpriv) = gristmill_embedded::find_setpriv() else { return Command::new(program) };
-    let mut command = Command::new(setpriv);
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
-}
-
-fn describe(status: ExitStatus) -> String {
-    match (status.code(), status.signal().and_then(|number| Signal::try_from(number).ok())) {
-        (Some(code), _) => format!("ended with exit code {code}"),
-        (None, Some(signal)) => format!("been killed by {signal}"),
-        (None, None) => "ended".to_owned(),
     }
 }
