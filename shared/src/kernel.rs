@@ -38,9 +38,20 @@ pub trait Run: Kernel {
     const DOC: &'static str;
     /// What it declares for all its tasks.
     const OPTIONS: KernelOptions;
+    /// Its parameters without the context, in their order.
+    const PARAMETERS: &'static [Parameter] = &[];
 
     /// Computes one task.
     fn run(context: &TaskContext, args: Self::Args) -> Result<Self::Output, KernelError>;
+}
+
+/// What is said of one parameter of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its name; empty if it has none.
+    pub name: &'static str,
+    /// Its doc comment.
+    pub doc: &'static str,
 }
 
 /// What a kernel declares for all its tasks; a task's own options come first.
@@ -116,8 +127,33 @@ impl RegisteredKernel {
     }
 }
 
-fn schema<K: Kernel>() -> serde_json::Value {
-    schemars::schema_for!(K::Args).into()
+fn schema<K: Run>() -> serde_json::Value {
+    let mut schema = schemars::schema_for!(K::Args).into();
+    match K::PARAMETERS {
+        [sole] => sole.describe(&mut schema),
+        several => {
+            let items = schema.get_mut("prefixItems").and_then(serde_json::Value::as_array_mut);
+            for (item, parameter) in items.into_iter().flatten().zip(several) {
+                parameter.describe(item);
+            }
+        }
+    }
+    schema
+}
+
+impl Parameter {
+    /// Puts name and doc into the schema of its type, in place of what is said of the type.
+    fn describe(&self, schema: &mut serde_json::Value) {
+        if schema.as_bool() == Some(true) {
+            *schema = serde_json::json!({});
+        }
+        let Some(fields) = schema.as_object_mut() else { return };
+        for (field, text) in [("title", self.name), ("description", self.doc)] {
+            if !text.is_empty() {
+                fields.insert(field.to_owned(), text.into());
+            }
+        }
+    }
 }
 
 fn run<K: Run>(context: &TaskContext, args: &[u8]) -> Result<Vec<u8>, KernelError> {

@@ -49,7 +49,15 @@ fn thumbnail(ctx: &TaskContext, mut args: Thumbnail) -> Result<Bytes, KernelErro
 }
 
 #[kernel]
-fn join(left: String, times: u8, right: Option<String>) -> String {
+fn join(
+    /// What is repeated.
+    left: String,
+    /// How often.
+    ///
+    /// # Not shown
+    times: u8,
+    right: Option<String>,
+) -> String {
     format!("{}{}", left.repeat(times.into()), right.unwrap_or_default())
 }
 
@@ -229,6 +237,19 @@ fn a_table_holds_what_it_is_given() {
     assert_eq!(schema["maxItems"], 3);
     assert!(kernels![].check().is_err());
     assert!(kernels![join, join].check().is_err());
+}
+
+#[test]
+fn the_schema_names_the_parameters() {
+    let table = kernels![sum_sqrt, join, nothing];
+    let schema = |name: &str| (table.get(name).unwrap().args_schema)();
+    let named = schema("join");
+    let said = |place: usize| (&named["prefixItems"][place]["title"], &named["prefixItems"][place]["description"]);
+    assert_eq!(said(0), (&"left".into(), &"What is repeated.".into()));
+    assert_eq!(said(1), (&"times".into(), &"How often.".into()));
+    assert_eq!(said(2), (&"right".into(), &serde_json::Value::Null));
+    assert_eq!(schema("sum_sqrt")["title"], "n");
+    assert_eq!(schema("nothing")["type"], "null");
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn kernels_are_described() {
     found.iter().for_each(assert_units);
     assert_eq!(
         (&found[1]["arguments"], &square["arguments"]),
-        (&"[integer >= 0, integer >= 0]".into(), &"integer".into())
+        (&"[samples: integer >= 0, seed: integer >= 0]".into(), &"integer".into())
     );
     assert_says(&rig.cli.run(&["kernels"]).ok(), &["ARGUMENTS", "Counts how often each word stands in a text."]);
 

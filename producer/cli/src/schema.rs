@@ -66,7 +66,11 @@ impl Reader<'_> {
 
     fn array(&self, schema: &Map<String, Value>, depth: usize) -> String {
         if let Some(items) = schema.get("prefixItems").and_then(Value::as_array) {
-            return format!("[{}]", join(items.iter().map(|item| self.value(item, depth)), ", "));
+            let item = |item: &Value| match item.get("title").and_then(Value::as_str) {
+                Some(name) => format!("{name}: {}", self.value(item, depth)),
+                None => self.value(item, depth),
+            };
+            return format!("[{}]", join(items.iter().map(item), ", "));
         }
         let item = schema.get("items").map_or_else(|| "anything".to_owned(), |item| self.value(item, depth));
         format!("[{item}, ...]")

@@ -32,7 +32,12 @@ impl Hits {
 /// The generator is SplitMix64 ("Fast Splittable Pseudorandom Number Generators", OOPSLA 2014); each
 /// draw gives both coordinates as multiples of 2^-32, so the count is exact integer arithmetic.
 #[kernel]
-pub fn monte_carlo_pi(samples: u64, seed: u64) -> Result<Hits, KernelError> {
+pub fn monte_carlo_pi(
+    /// How many points to draw, 1 to 10^12.
+    samples: u64,
+    /// Where the random numbers begin.
+    seed: u64,
+) -> Result<Hits, KernelError> {
     if !(1..=SAMPLES_MAX).contains(&samples) {
         return Err(KernelError::fatal(format!("cannot draw {samples} samples: use 1 to {SAMPLES_MAX}")));
     }

@@ -70,7 +70,7 @@ impl Function {
         let kernel = unit_struct::expand_kernel(shared, ident, name, signature);
         let run = self.expand_run(shared, options, signature);
         let deref = self.expand_deref();
-        let (function, body) = (&self.signature, &self.body);
+        let (function, body) = (self.without_docs(), &self.body);
         // In the block, the name means the function: it can call itself, and have variables of its name.
         quote! {
             #unit_struct
@@ -86,10 +86,23 @@ impl Function {
         }
     }
 
+    /// The function as Rust takes it: its parameters have no doc comments.
+    fn without_docs(&self) -> syn::Signature {
+        let mut signature = self.signature.clone();
+        for input in &mut signature.inputs {
+            if let FnArg::Typed(parameter) = input {
+                parameter.attrs.retain(|attribute| !unit_struct::is(attribute, &["doc"]));
+            }
+        }
+        signature
+    }
+
     fn expand_run(&self, shared: &TokenStream, options: &Options, signature: &Signature) -> TokenStream {
         let ident = &self.signature.ident;
         let doc = unit_struct::doc(&self.attributes);
         let options = options.expand(shared);
+        let parameters =
+            signature.named.iter().map(|(name, doc)| quote!(#shared::kernel::Parameter { name: #name, doc: #doc }));
         // these names collide with no other kernel, which no variable could shadow
         let context = if signature.context { quote!(__context) } else { quote!(_) };
         let args = if signature.parameters.is_empty() { quote!(_) } else { quote!(__args) };
@@ -113,6 +126,7 @@ impl Function {
             impl #shared::kernel::Run for #ident {
                 const DOC: &'static str = #doc;
                 const OPTIONS: #shared::kernel::KernelOptions = #options;
+                const PARAMETERS: &'static [#shared::kernel::Parameter] = &[#(#parameters),*];
 
                 fn run(
                     #context: &#shared::context::TaskContext,

@@ -42,6 +42,8 @@ use proc_macro::TokenStream;
 /// | `ignore_result` | what a task returns is dropped where it was computed; it is only known how it ended |
 /// | `crate = path` | the crate `gristmill_shared`, where it is re-exported by a crate of your own |
 ///
+/// A parameter may have a doc comment of its own: with its name, it stands in the schema that workers publish.
+///
 /// A time is a whole number and one of `ms`, `s`, `m`, `h`; an amount of memory one of `KiB`, `MiB`, `GiB`. A task's own options come first.
 ///
 /// The function is free, safe, neither async nor generic. It may take `&TaskContext` first, then up to 16

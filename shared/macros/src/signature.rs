@@ -2,10 +2,12 @@
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{FnArg, GenericArgument, Pat, PatType, PathArguments, PathSegment, ReturnType, Type, TypeReference};
 
 use crate::problems::Problems;
+use crate::unit_struct;
 
 /// serde and schemars know tuples up to this length.
 const PARAMETERS_MAX: usize = 16;
@@ -41,6 +43,8 @@ pub struct Signature {
     pub context: bool,
     /// The types of the other parameters.
     pub parameters: Vec<Type>,
+    /// Their names, empty for `_`, and their doc comments.
+    pub named: Vec<(String, String)>,
     pub output: Output,
 }
 
@@ -49,7 +53,7 @@ impl Signature {
     pub fn read(signature: &syn::Signature, role: Role, problems: &mut Problems) -> Self {
         check_kind(signature, problems);
         let mut context = false;
-        let mut parameters = Vec::new();
+        let (mut parameters, mut named) = (Vec::new(), Vec::new());
         for (position, input) in signature.inputs.iter().enumerate() {
             match input {
                 FnArg::Receiver(receiver) => {
@@ -62,6 +66,7 @@ impl Signature {
                 FnArg::Typed(parameter) => {
                     check_parameter(parameter, problems);
                     parameters.push((*parameter.ty).clone());
+                    named.push((name(parameter), unit_struct::doc(&parameter.attrs)));
                 }
             }
         }
@@ -69,7 +74,7 @@ impl Signature {
             let message = format!("a kernel takes at most {PARAMETERS_MAX} parameters: gather them in a struct");
             problems.at(&signature.inputs, message);
         }
-        Self { context, parameters, output: output(&signature.output, role, problems) }
+        Self { context, parameters, named, output: output(&signature.output, role, problems) }
     }
 
     /// `Kernel::Args`: the sole parameter's type, a tuple of several, `()` of none.
@@ -139,6 +144,13 @@ fn check_context(parameter: &PatType, position: usize, role: Role, problems: &mu
 fn check_parameter(parameter: &PatType, problems: &mut Problems) {
     check_named(parameter, problems);
     check_owned(&parameter.ty, OWNED, problems);
+}
+
+fn name(parameter: &PatType) -> String {
+    match &*parameter.pat {
+        Pat::Ident(name) => name.ident.unraw().to_string(),
+        _ => String::new(),
+    }
 }
 
 fn check_named(parameter: &PatType, problems: &mut Problems) {
