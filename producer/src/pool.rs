@@ -53,7 +53,9 @@ impl managed::Manager for Manager {
 
     async fn create(&self) -> Result<Line, ConnectionError> {
         let (losses, age) = (self.losses.load(Relaxed), self.patience.age());
-        Ok(Line { connection: connect(&self.endpoint, &self.timeouts).await?, losses, age })
+        // In a box: it is rare and large, and every call to the broker would hold room for it.
+        let connection = Box::pin(connect(&self.endpoint, &self.timeouts)).await?;
+        Ok(Line { connection, losses, age })
     }
 
     async fn recycle(&self, line: &mut Line, metrics: &Metrics) -> RecycleResult<ConnectionError> {
@@ -65,7 +67,7 @@ impl managed::Manager for Manager {
         }
         let (begun, waits) = (Instant::now(), self.patience.now());
         line.connection.set_response_timeout(waits);
-        match redis::cmd("PING").query_async::<()>(&mut line.connection).await {
+        match Box::pin(redis::cmd("PING").query_async::<()>(&mut line.connection)).await {
             Ok(()) => {
                 self.patience.answered(begun.elapsed());
                 Ok(())
