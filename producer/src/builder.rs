@@ -7,6 +7,7 @@ use gristmill_shared::{Namespace, QueueName, defaults};
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::options::SubmitOptions;
 
 /// How long a call is repeated after a connection was lost.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,6 +21,7 @@ pub struct ClientBuilder {
     pub(crate) reach: Duration,
     pub(crate) patience: Duration,
     pub(crate) timeouts: Timeouts,
+    pub(crate) options: SubmitOptions,
 }
 
 impl Default for ClientBuilder {
@@ -31,6 +33,7 @@ impl Default for ClientBuilder {
             reach: defaults::CLI_REACH,
             patience: PATIENCE,
             timeouts: Timeouts::default(),
+            options: SubmitOptions::default(),
         }
     }
 }
@@ -79,11 +82,24 @@ impl ClientBuilder {
         self
     }
 
+    /// Options of all submissions, where they, or the client that [`Client::with`] gives, say nothing else.
+    #[must_use]
+    pub fn defaults(mut self, options: SubmitOptions) -> Self {
+        self.options = options;
+        self
+    }
+
     /// Connects, and sees that this Redis will do.
     pub async fn connect(self) -> Result<Client, ClientError> {
         let endpoint = Endpoint::parse(&self.url)?;
         let namespace = Namespace::new(&*self.namespace)?;
         let queue = QueueName::new(&*self.queue)?;
+        self.options.check()?;
+        if let Some(key) = &self.options.key {
+            return Err(ClientError::Invalid(format!(
+                "the idempotency key {key:?} would be that of all submissions: give it to one, with submit_with"
+            )));
+        }
         Client::start(self, endpoint, namespace, queue).await
     }
 }

@@ -11,13 +11,16 @@ use gristmill_shared::{BatchId, Keys, Namespace, QueueName, TaskId};
 use crate::builder::ClientBuilder;
 use crate::calls::{Attempts, call};
 use crate::error::ClientError;
-use crate::memory::MemoryGuard;
+use crate::memory::{MemoryGuard, room_for};
+use crate::options::SubmitOptions;
 use crate::pool::{Pool, pool};
 
 /// Submits tasks, and collects, cancels and watches what was submitted.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
+    /// What submissions that say nothing else get.
+    bound: Arc<SubmitOptions>,
 }
 
 struct Inner {
@@ -71,7 +74,7 @@ impl Client {
         };
         inner.clock = inner.look_at_server().await?;
         inner.patience = settings.patience;
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), bound: Arc::new(settings.options) })
     }
 
     /// Where its Redis is; printing it shows no password.
@@ -81,7 +84,33 @@ impl Client {
 
     /// The queue of submissions that name none.
     pub fn queue(&self) -> &QueueName {
-        &self.inner.queue
+        self.bound.queue.as_ref().unwrap_or(&self.inner.queue)
+    }
+
+    /// The same client, on the same connections, with other options for whatever is submitted through it. What they do not
+    /// set is as before, and a submission's own options come first.
+    ///
+    /// ```no_run
+    /// # async fn example(client: gristmill::Client) -> Result<(), gristmill::ClientError> {
+    /// # gristmill::remote_kernel! { fn square(n: i64) -> i64 = "square"; }
+    /// use gristmill::{Lane, SubmitOptions};
+    ///
+    /// let urgent = client.with(SubmitOptions::new().lane(Lane::High).retries(2).label("team", "search"));
+    /// urgent.submit(square, 7).await?;
+    /// urgent.submit(square, 8).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with(&self, options: SubmitOptions) -> Self {
+        Self { inner: Arc::clone(&self.inner), bound: Arc::new(options.over(&self.bound)) }
+    }
+
+    /// What a submission with these options gets; refuses what cannot work.
+    pub(crate) fn effective(&self, options: &SubmitOptions) -> Result<SubmitOptions, ClientError> {
+        let options = options.clone().over(&self.bound);
+        options.check()?;
+        Ok(options)
     }
 
     /// The keys of the deployment.
@@ -134,6 +163,11 @@ impl Client {
         Ok(())
     }
 
+    /// The same for all clones.
+    pub(crate) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
+    }
+
     pub(crate) fn broker(&self) -> &Broker {
         &self.inner.broker
     }
@@ -154,6 +188,12 @@ impl Client {
     /// Epoch ms by the clock of Redis.
     pub fn now_ms(&self) -> u64 {
         self.inner.clock.redis_ms + self.inner.clock.seen.elapsed().as_millis() as u64
+    }
+
+    /// Refuses so many bytes for which Redis has no room; asks it each time.
+    pub(crate) async fn check_room(&self, bytes: u64) -> Result<(), ClientError> {
+        let broker = self.broker();
+        room_for(bytes, &call!(self, connection => broker.server_info(connection)))
     }
 
     /// Refuses while Redis is near its memory limit; asks it at most once a second.

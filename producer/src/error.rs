@@ -1,8 +1,11 @@
 //! Errors for people: what is wrong, which value, what to do.
 
+use std::time::Duration;
+
 use gristmill_broker::BrokerError;
 use gristmill_shared::codec::{self, CodecError};
 use gristmill_shared::connection::{ConnectionError, Endpoint};
+use gristmill_shared::defaults::MEMORY_REFUSE_PERCENT;
 use gristmill_shared::failure::{self, Failure};
 use gristmill_shared::names::NameError;
 use gristmill_shared::serde::de::DeserializeOwned;
@@ -40,6 +43,18 @@ pub enum ClientError {
     /// Redis is near its memory limit.
     #[error("Redis is near its memory limit ({0}); let workers drain the queues, or raise maxmemory")]
     MemoryLimit(String),
+    /// This Redis can never hold the shared input.
+    #[error(
+        "the shared input takes {} in Redis, which may use {} in all, and {MEMORY_REFUSE_PERCENT} % of that for tasks: raise \
+         maxmemory, or share less",
+        size::text(*bytes), size::text(*limit)
+    )]
+    SharedTooLarge {
+        /// What it takes, bytes.
+        bytes: u64,
+        /// The memory limit of Redis, bytes.
+        limit: u64,
+    },
     /// A large argument is no longer in Redis.
     #[error("the blob {0} is gone from Redis although its batch is open; submit the batch again")]
     BlobGone(String),
@@ -60,6 +75,17 @@ pub enum ClientError {
     /// The batch takes no more tasks.
     #[error("the batch {0} was sealed by somebody else: it was cancelled, or taken for abandoned")]
     BatchSealed(BatchId),
+    /// The idempotency key belongs to other work.
+    #[error(
+        "the idempotency key {key:?} belongs to the batch {batch}, which was submitted with another kernel or other \
+         arguments: use another key, or wait until that one is free again"
+    )]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The batch that took it.
+        batch: BatchId,
+    },
     /// Nothing more of the batch was started, because its results take too much room.
     #[error(
         "the results of the batch {batch} take more than {} in Redis, so nothing more of it was started; collect them \
@@ -73,8 +99,11 @@ pub enum ClientError {
         budget: u64,
     },
     /// No such task in the batch.
-    #[error("there is no task {0}")]
+    #[error("there is no task {0}: its batch has fewer tasks; see that the id is right")]
     NoSuchTask(TaskId),
+    /// So many single tasks of a batch are cancelled that no more can be marked.
+    #[error("too many single tasks of the batch {0} are cancelled to cancel another one; cancel the whole batch")]
+    TooManyCancelled(BatchId),
     /// A value could not be encoded or decoded.
     #[error("{0}")]
     Codec(String),
@@ -200,12 +229,33 @@ pub enum TaskError {
         /// What does not fit.
         reason: String,
     },
+    /// The task succeeded, and its output was dropped where it was computed, as its submitter or its kernel wanted.
+    #[error("task {0} succeeded, but its output was not kept: it ran with ignore_result")]
+    NotKept(TaskId),
     /// The output was too large for a message, and its blob is gone.
     #[error("the output of task {0} is gone: its blob expired")]
     OutputGone(TaskId),
+    /// Whoever waits had no more time. The work goes on.
+    #[error(
+        "{} has not ended within {}; it goes on: wait longer, or cancel it",
+        what(*batch, *index),
+        format_args!("{waited:?}")
+    )]
+    Timeout {
+        /// The batch that is waited for.
+        batch: BatchId,
+        /// The task of it that is waited for, if it is a certain one.
+        index: Option<u64>,
+        /// How long.
+        waited: Duration,
+    },
     /// The client could not do its part.
     #[error(transparent)]
     Client(#[from] ClientError),
+}
+
+fn what(batch: BatchId, index: Option<u64>) -> String {
+    index.map_or_else(|| format!("the batch {batch}"), |index| format!("task {}", batch.task(index)))
 }
 
 impl TaskError {
@@ -213,6 +263,7 @@ impl TaskError {
     pub fn kind(&self) -> Option<OutcomeKind> {
         match self {
             Self::Ended(failure) => Some(failure.kind),
+            Self::NotKept(_) => Some(OutcomeKind::Succeeded),
             _ => None,
         }
     }
@@ -223,7 +274,9 @@ impl TaskError {
             Self::Ended(TaskFailure { task, .. })
             | Self::Delivered(task)
             | Self::Output { task, .. }
+            | Self::NotKept(task)
             | Self::OutputGone(task) => Some(*task),
+            Self::Timeout { batch, index, .. } => index.map(|index| batch.task(index)),
             Self::Client(_) => None,
         }
     }

@@ -33,7 +33,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn read(line: &ConsumerLine) -> Self {
+    pub(crate) fn read(line: &ConsumerLine) -> Self {
         Self {
             fraction: line.fraction(),
             note: line.text("progress").map(str::to_owned),
@@ -80,11 +80,6 @@ impl Client {
         let broker = self.broker();
         let workers = call!(self, connection => broker.workers(connection));
         Ok(workers.into_iter().map(|(id, fields)| WorkerRecord { id, fields }).collect())
-    }
-
-    /// A batch; none if it never was, or is gone.
-    pub async fn batch(&self, batch: BatchId) -> Result<Option<BatchRecord>, ClientError> {
-        self.batch_record(batch).await
     }
 
     /// A batch as its hash shows it; none if it never was, or is gone.

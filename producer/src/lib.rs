@@ -17,13 +17,16 @@
 //! window and gives a [`MapHandle`]. Both are exactly-once under lost connections: a call whose answer was
 //! lost is repeated identically.
 
+mod batch;
 mod builder;
 mod calls;
 mod client;
 mod collect;
 mod consumer_line;
 mod dead;
+mod digest;
 mod error;
+mod forget;
 mod handle;
 mod history;
 mod in_order;
@@ -34,19 +37,29 @@ mod memory;
 mod options;
 mod pack;
 mod pool;
+mod results;
 mod sender;
+mod share;
+mod shared_data;
+mod status;
 mod submit;
+mod together;
 
+pub use batch::{BatchHandle, BatchProgress, BatchResults};
 pub use builder::ClientBuilder;
 pub use client::Client;
 pub use consumer_line::ConsumerLine;
 pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
-pub use handle::{Handle, Results};
+pub use handle::Handle;
 pub use in_order::{Endings, OrderedResults};
 pub use inspect::{Progress, WorkerRecord};
 pub use map::{MapHandle, Summary, Unordered};
 pub use options::{SubmitOptions, WhenFull};
+pub use results::Results;
+pub use shared_data::SharedData;
+pub use status::TaskStatus;
+pub use together::{AsCompleted, Until, Waited, as_completed, gather, try_gather, wait};
 
 pub use gristmill_broker::{
     BatchRecord, BatchState, Cancelled, KernelRecord, Located, Managed, Place, Purged, QueueStats, Wish,

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use gristmill_broker::ServerInfo;
 use gristmill_shared::defaults::MEMORY_REFUSE_PERCENT;
+use gristmill_shared::size;
+
+use crate::error::ClientError;
 
 const CHECKED_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,24 @@ impl MemoryGuard {
     pub fn refusal(&self) -> Option<String> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).refusal.clone()
     }
+}
+
+/// Why so many bytes more find no room, if they do not.
+pub(crate) fn room_for(bytes: u64, info: &ServerInfo) -> Result<(), ClientError> {
+    let Some(limit) = info.maxmemory.filter(|&limit| limit > 0) else { return Ok(()) };
+    let most = (u128::from(limit) * u128::from(MEMORY_REFUSE_PERCENT) / 100) as u64;
+    if bytes > most {
+        return Err(ClientError::SharedTooLarge { bytes, limit });
+    }
+    if info.used_memory.saturating_add(bytes) <= most {
+        return Ok(());
+    }
+    Err(ClientError::MemoryLimit(format!(
+        "{} of {} are used, and the shared input takes {} more; above {MEMORY_REFUSE_PERCENT} % nothing is enqueued",
+        size::text(info.used_memory),
+        size::text(limit),
+        size::text(bytes)
+    )))
 }
 
 fn refusal(used: u64, limit: u64) -> Option<String> {

@@ -1,10 +1,18 @@
 //! What a caller can say about a submission.
 
+mod check;
+mod levels;
+
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use gristmill_broker::label_field;
 use gristmill_shared::defaults;
 use gristmill_shared::duration::{FOREVER, from_now};
 use gristmill_shared::{Lane, QueueName, TaskOptions};
+use serde::Serialize;
+
+use crate::shared_data::SharedData;
 
 /// A longer time than this is this time: sums of such times must fit into what Redis can count.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1000 * 365 * 24 * 3600);
@@ -18,13 +26,15 @@ pub enum WhenFull {
     Wait,
 }
 
-/// Options of one submission. What is not set: as the client, the kernel or the defaults say.
+/// Options of a submission. Each field comes from the first of these levels that sets it: the call (`submit_with`), the
+/// bound client ([`Client::with`](crate::Client::with)), the client ([`defaults`](crate::ClientBuilder::defaults)), the kernel
+/// (`#[kernel(retries = 2)]`, known to the worker), and the default. Labels are gathered from all levels.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitOptions {
     /// The queue; none: the client's.
     pub queue: Option<QueueName>,
-    /// The lane within the queue.
-    pub lane: Lane,
+    /// The lane within the queue; none: normal.
+    pub lane: Option<Lane>,
     /// Attempts after the first that fails.
     pub retries: Option<u16>,
     /// First back-off between attempts.
@@ -55,7 +65,17 @@ pub struct SubmitOptions {
     /// Tasks per message of a `map`, 1 to 4,096; none: by measured time. A chunk is never larger than 48 KiB.
     pub chunk: Option<u32>,
     /// Results of a `map` stay in Redis until its handle was told that they are safe.
-    pub acknowledge: bool,
+    pub acknowledge: Option<bool>,
+    /// The idempotency key of a `submit`: within the window, the same key is the same task.
+    pub key: Option<String>,
+    /// How long the key is kept, from 1 s to 30 days; none: 24 h.
+    pub key_window: Option<Duration>,
+    /// What `status` shows of the batch, by name.
+    pub labels: BTreeMap<String, String>,
+    /// Whether outputs are dropped where they were computed; none: as the kernel declares.
+    pub ignore_result: Option<bool>,
+    /// What all tasks of the batch share.
+    pub shared: Option<SharedData>,
 }
 
 impl SubmitOptions {
@@ -74,7 +94,7 @@ impl SubmitOptions {
     /// Sends to this lane.
     #[must_use]
     pub fn lane(mut self, lane: Lane) -> Self {
-        self.lane = lane;
+        self.lane = Some(lane);
         self
     }
 
@@ -175,7 +195,62 @@ impl SubmitOptions {
     /// finds it there, by the batch's id. Results that nobody acknowledges fill the room that results may take.
     #[must_use]
     pub fn acknowledge(mut self, wanted: bool) -> Self {
-        self.acknowledge = wanted;
+        self.acknowledge = Some(wanted);
+        self
+    }
+
+    /// Gives a `submit` an idempotency key, of 1 to 256 bytes: whoever submits the same arguments to the same kernel with it
+    /// within the window gets a handle of this task, however it ended, and nothing is enqueued. Results are kept at
+    /// least for the window. Other work with the same key is an error; the options are not compared.
+    #[must_use]
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Keeps the key so long, from 1 s to 30 days, from the submission on.
+    #[must_use]
+    pub fn key_window(mut self, window: Duration) -> Self {
+        self.key_window = Some(window);
+        self
+    }
+
+    /// Writes on the batch, for people who look at it: at most 16 labels, names of 1 to 64 characters of `a-z`, `0-9`, `_`,
+    /// `.`, `-`, values of at most 256 bytes.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Stores no outputs: it is known how each task ended, but what it returned is dropped.
+    #[must_use]
+    pub fn ignore_result(mut self, wanted: bool) -> Self {
+        self.ignore_result = Some(wanted);
+        self
+    }
+
+    /// Shares a value with all tasks of the batch: kernels read it with `TaskContext::shared`. It is encoded here, stored in
+    /// Redis once, packed where that pays, and fetched once by each consumer that runs tasks of the batch. At most 4 GiB.
+    /// It is deleted with its batch; a `map` whose results were all delivered deletes it at once, unless tasks of it
+    /// became dead letters.
+    #[must_use]
+    pub fn shared(mut self, data: &(impl Serialize + ?Sized)) -> Self {
+        self.shared = Some(SharedData::of(data));
+        self
+    }
+
+    /// The same with binary data, which kernels read with `TaskContext::shared_bytes`. It is not copied.
+    #[must_use]
+    pub fn shared_bytes(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.shared = Some(SharedData::bytes(bytes));
+        self
+    }
+
+    /// The same with a value that is MessagePack already.
+    #[must_use]
+    pub fn shared_raw(mut self, value: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.shared = Some(SharedData::raw(value));
         self
     }
 
@@ -188,7 +263,14 @@ impl SubmitOptions {
             soft_time_limit_ms: self.soft_time_limit.map(milliseconds),
             time_limit_ms: self.time_limit.map(milliseconds),
             memory_bytes: self.memory.map(|bytes| bytes.clamp(1, defaults::INTEGER_MAX)),
+            ignore_result: self.ignore_result,
         }
+    }
+
+    /// What the first call writes into the batch.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        let labels = self.labels.iter().map(|(name, value)| (label_field(name), value.clone()));
+        labels.chain(self.key.clone().map(|key| ("key".to_owned(), key))).collect()
     }
 
     /// When waiting for room that begins now is given up.
@@ -200,8 +282,19 @@ impl SubmitOptions {
         self.result_bytes.unwrap_or(defaults::RESULT_BYTES_MAX)
     }
 
+    /// Whoever comes with the key as long as it is kept finds the results.
     pub(crate) fn effective_result_ttl(&self) -> Duration {
-        self.result_ttl.unwrap_or(defaults::RESULT_TTL).min(LONGEST)
+        let ttl = self.result_ttl.unwrap_or(defaults::RESULT_TTL).min(LONGEST);
+        self.effective_key_window().map_or(ttl, |window| ttl.max(window))
+    }
+
+    /// How long the key is kept, if there is one.
+    pub(crate) fn effective_key_window(&self) -> Option<Duration> {
+        self.key.is_some().then(|| self.key_window.unwrap_or(defaults::KEY_WINDOW))
+    }
+
+    pub(crate) fn effective_lane(&self) -> Lane {
+        self.lane.unwrap_or_default()
     }
 
     /// When the tasks become due, if not at once: the later of what was asked for, epoch ms.

@@ -2,7 +2,7 @@
 
 use gristmill_shared::codec::{self, CodecError};
 use gristmill_shared::defaults::{BLOB_BYTES_MAX, CHUNK_BYTES, INLINE_BYTES_MAX};
-use gristmill_shared::message::{BODY_VERSION, BlobRef, FLAG_BLOB, FLAG_SINGLE};
+use gristmill_shared::message::{BODY_VERSION, BlobRef, FLAG_BLOB, FLAG_SINGLE, SharedRef};
 use gristmill_shared::serde_bytes::ByteBuf;
 use gristmill_shared::{BatchId, Body, Header, KernelName, Message, QueueName};
 
@@ -19,6 +19,8 @@ pub(crate) struct Packer {
     pub queue: QueueName,
     pub options: SubmitOptions,
     pub single: bool,
+    /// What all tasks of the batch share, once it was uploaded.
+    pub shared: Option<SharedRef>,
 }
 
 /// A message on its way, with the blob that must be uploaded before it.
@@ -46,7 +48,7 @@ impl Packer {
         let header = Header {
             version: BODY_VERSION,
             flags,
-            lane: self.options.lane,
+            lane: self.options.effective_lane(),
             attempt: 1,
             crashes: 0,
             losses: 0,
@@ -61,6 +63,7 @@ impl Packer {
             kernel: self.kernel.as_str().to_owned(),
             args: if blob.is_some() { Vec::new() } else { args },
             blob: blob.as_ref().map(|(blob, _)| blob.clone()),
+            shared: self.shared.clone(),
             options: self.options.task_options(),
             ..Body::default()
         };
@@ -123,6 +126,7 @@ mod tests {
             queue: QueueName::new("default").unwrap(),
             options: SubmitOptions::new().retries(2),
             single: false,
+            shared: None,
         }
     }
 

@@ -1,10 +1,11 @@
 //! Enqueues the calls of one batch: exactly once, in order, one at a time.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gristmill_broker::{Enqueue, Enqueued};
+use gristmill_broker::{Enqueue, Enqueued, Once};
 use gristmill_shared::duration::from_now;
 use gristmill_shared::{BatchId, events};
 
@@ -14,17 +15,27 @@ use crate::error::ClientError;
 use crate::history::{Call, History};
 use crate::options::WhenFull;
 use crate::pack::{Packed, Packer};
+use crate::share::Shared;
 
 /// Pause before a call is repeated that a full queue or full memory refused.
 pub(crate) const REFUSED_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often in one call shared input is uploaded again that Redis has lost.
+const RESTORED_MAX: usize = 3;
+
 /// Sends the messages of one batch.
 pub(crate) struct Sender {
-    client: Client,
-    packer: Packer,
+    pub(crate) client: Client,
+    pub(crate) packer: Packer,
+    /// What all tasks share.
+    pub(crate) shared: Option<Shared>,
     next_seq: u64,
     due_at_ms: Option<u64>,
     history: History,
+    /// Of kernel and arguments, where the submission has an idempotency key.
+    pub digest: Option<String>,
+    /// The batch that took the key earlier, with the same work.
+    known: Option<BatchId>,
     /// First tasks of the messages whose blobs are in Redis, and which are not enqueued yet.
     uploaded: HashSet<u64>,
 }
@@ -32,11 +43,18 @@ pub(crate) struct Sender {
 impl Sender {
     pub fn new(client: Client, packer: Packer) -> Self {
         let due_at_ms = packer.options.due_at_ms(client.now_ms());
-        Self { client, packer, next_seq: 0, due_at_ms, history: History::default(), uploaded: HashSet::new() }
+        let (history, uploaded) = (History::default(), HashSet::new());
+        let shared = packer.options.shared.clone().map(|data| Shared::new(&client, packer.batch, data));
+        Self { client, packer, shared, next_seq: 0, due_at_ms, history, digest: None, known: None, uploaded }
     }
 
     pub fn packer(&self) -> &Packer {
         &self.packer
+    }
+
+    /// The batch that took the idempotency key earlier, with the same work: nothing was enqueued.
+    pub fn known(&self) -> Option<BatchId> {
+        self.known
     }
 
     /// When a message that is packed now will expire.
@@ -52,10 +70,7 @@ impl Sender {
             self.client.check_memory().await?;
         }
         let blobs = self.upload(messages).await?;
-        for message in messages {
-            let task = self.packer.batch.task(message.first);
-            tracing::debug!(event = events::TASK_SUBMITTED, %task, count = message.count, "message handed to the broker");
-        }
+        self.log(messages);
         let bytes = messages.iter().map(|message| message.bytes.clone()).collect();
         let call = Arc::new(Call { seq: self.next_seq, seal, messages: bytes, blobs });
         let answer = if messages.is_empty() { self.seal(&call).await? } else { self.enqueue(&call).await? };
@@ -63,6 +78,10 @@ impl Sender {
             self.history.keep(call.clone(), Instant::now());
         }
         let full = matches!(answer, Enqueued::QueueFull { .. });
+        if let Enqueued::Known { batch, digest } = answer {
+            // Rare futures stand in boxes: this one is part of many others.
+            return Box::pin(self.is_known(batch, &digest, &call.blobs)).await;
+        }
         let answered = self.answered(answer).await;
         if !full {
             self.uploaded.clear();
@@ -70,6 +89,39 @@ impl Sender {
         answered?;
         self.next_seq = call.seq + 1;
         Ok(())
+    }
+
+    /// The key is taken: by the same work, or by other work, which is an error.
+    async fn is_known(&mut self, batch: BatchId, digest: &str, blobs: &[String]) -> Result<(), ClientError> {
+        // It may be our own, whose hash is gone; its message may still need them.
+        if batch != self.packer.batch
+            && !blobs.is_empty()
+            && let Err(error) = self.client.delete_blobs(blobs).await
+        {
+            tracing::warn!(%batch, %error, "arguments that nobody needs stay in Redis until they expire");
+        }
+        if batch != self.packer.batch {
+            self.unshare().await;
+        }
+        if self.digest.as_deref() != Some(digest) {
+            let key = self.packer.options.key.clone().unwrap_or_default();
+            return Err(ClientError::KeyReused { key, batch });
+        }
+        self.known = Some(batch);
+        Ok(())
+    }
+
+    fn log(&self, messages: &[Packed]) {
+        if !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
+        let options = &self.packer.options;
+        let labels: Vec<_> = options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (labels, key) = ((!labels.is_empty()).then(|| labels.join(" ")), options.key.as_deref());
+        for message in messages {
+            let (task, count) = (self.packer.batch.task(message.first), message.count);
+            tracing::debug!(event = events::TASK_SUBMITTED, %task, count, labels, key, "message handed to the broker");
+        }
     }
 
     /// The same, but what was refused for want of room is sent again if that was chosen.
@@ -121,8 +173,40 @@ impl Sender {
         }
     }
 
+    /// Enqueues. Shared input that Redis has lost meanwhile is uploaded again.
     async fn enqueue(&self, call: &Call) -> Result<Enqueued, ClientError> {
+        let mut answer = self.enqueue_once(call).await?;
+        for _ in 0..RESTORED_MAX {
+            match (&answer, &self.shared) {
+                (Enqueued::BlobGone { key }, Some(shared)) if shared.keys().contains(key) => {
+                    Box::pin(shared.restore(&self.client)).await?;
+                }
+                _ => break,
+            }
+            answer = self.enqueue_once(call).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn enqueue_once(&self, call: &Call) -> Result<Enqueued, ClientError> {
         let (client, packer) = (&self.client, &self.packer);
+        let options = &packer.options;
+        let once = match (&options.key, &self.digest, options.effective_key_window()) {
+            (Some(key), Some(digest), Some(window)) => Some(Once { key, digest, window }),
+            _ => None,
+        };
+        // The first call writes them.
+        let mut fields = if call.seq == 0 { options.fields() } else { Vec::new() };
+        let mut blobs = Cow::Borrowed(call.blobs.as_slice());
+        if let Some(shared) = &self.shared {
+            // Whoever seals without a task needs no input.
+            if !call.messages.is_empty() {
+                blobs.to_mut().extend_from_slice(shared.keys());
+            }
+            if call.seq == 0 {
+                fields.extend(shared.fields());
+            }
+        }
         let enqueue = Enqueue {
             batch: packer.batch,
             seq: call.seq,
@@ -130,14 +214,14 @@ impl Sender {
             single: packer.single,
             kernel: packer.kernel.as_str(),
             queue: &packer.queue,
-            lane: packer.options.lane,
+            lane: options.effective_lane(),
             messages: &call.messages,
             due_at_ms: self.due_at_ms,
-            result_ttl: packer.options.effective_result_ttl(),
-            result_bytes: packer.options.effective_result_bytes(),
-            blobs: &call.blobs,
-            once: None,
-            fields: &[],
+            result_ttl: options.effective_result_ttl(),
+            result_bytes: options.effective_result_bytes(),
+            blobs: &blobs,
+            once,
+            fields: &fields,
         };
         Ok(call!(client, connection => client.broker().enqueue(connection, &enqueue)))
     }

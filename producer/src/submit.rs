@@ -1,14 +1,15 @@
 //! Submitting one task: a batch of one, created and sealed by one call.
 
 use gristmill_shared::serde_bytes::ByteBuf;
-use gristmill_shared::{BatchId, Kernel, KernelName, codec};
+use gristmill_shared::{BatchId, Kernel, KernelName, TaskId, codec};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
+use crate::digest;
 use crate::error::ClientError;
 use crate::handle::Handle;
-use crate::options::SubmitOptions;
+use crate::options::{SubmitOptions, WhenFull};
 use crate::pack::Packer;
 use crate::sender::Sender;
 
@@ -30,14 +31,14 @@ impl Client {
 
     /// Submits a task for a kernel that is known only by name. `args` is the sole parameter's value, a
     /// tuple of several, `()` of none; `T` is what the kernel returns.
-    pub async fn submit_dyn<T: DeserializeOwned>(
+    pub async fn submit_dyn<T: DeserializeOwned + 'static>(
         &self,
         kernel: &str,
         args: &(impl Serialize + ?Sized),
         options: &SubmitOptions,
     ) -> Result<Handle<T>, ClientError> {
-        let batch = self.submit_bytes(&KernelName::new(kernel)?, codec::encode(args)?, options).await?;
-        Ok(self.handle(batch.task(0)))
+        let (task, known) = self.submit_bytes(&KernelName::new(kernel)?, codec::encode(args)?, options).await?;
+        Ok(self.handle(task).known(known))
     }
 
     /// Submits a task whose arguments are MessagePack already; its result is MessagePack, too.
@@ -47,26 +48,36 @@ impl Client {
         args: Vec<u8>,
         options: &SubmitOptions,
     ) -> Result<Handle<Vec<u8>>, ClientError> {
-        let batch = self.submit_bytes(kernel, args, options).await?;
-        Ok(self.raw_handle(batch.task(0)))
+        let (task, known) = self.submit_bytes(kernel, args, options).await?;
+        Ok(self.raw_handle(task).known(known))
     }
 
+    /// The task, and whether its idempotency key was known: then it is an earlier one.
     async fn submit_bytes(
         &self,
         kernel: &KernelName,
         args: Vec<u8>,
         options: &SubmitOptions,
-    ) -> Result<BatchId, ClientError> {
-        let packer = self.packer(kernel.clone(), options.clone(), true);
+    ) -> Result<(TaskId, bool), ClientError> {
+        let options = self.effective(options)?;
+        let digest = options.key.is_some().then(|| digest::of(kernel, &args)).transpose()?;
+        let packer = self.packer(kernel.clone(), options, true);
         let batch = packer.batch;
         let mut sender = Sender::new(self.clone(), packer);
+        sender.digest = digest;
+        sender.share(sender.packer().options.when_full == Some(WhenFull::Wait)).await?;
         let message = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms())?;
-        sender.send_patiently(&[message], true).await?;
-        Ok(batch)
+        let sent = sender.send_patiently(&[message], true).await;
+        if sent.as_ref().is_err_and(ClientError::is_refusal) {
+            sender.unshare().await;
+        }
+        sent?;
+        let known = sender.known();
+        Ok((known.unwrap_or(batch).task(0), known.is_some()))
     }
 
     pub(crate) fn packer(&self, kernel: KernelName, options: SubmitOptions, single: bool) -> Packer {
         let queue = options.queue.clone().unwrap_or_else(|| self.queue().clone());
-        Packer { batch: BatchId::new(), kernel, queue, options, single }
+        Packer { batch: BatchId::new(), kernel, queue, options, single, shared: None }
     }
 }

@@ -13,7 +13,7 @@ use super::handle::size;
 use super::state::{Mode, Phase, Shared};
 use crate::calls::call;
 use crate::client::Client;
-use crate::collect::Output;
+use crate::collect::{Output, is_success};
 use crate::error::ClientError;
 
 /// Outcomes that are handed on at once.
@@ -69,7 +69,7 @@ impl Deliverer {
         loop {
             let outcomes = self.gather(&mut stream).await?;
             let last = outcomes.is_empty();
-            let succeeded = outcomes.iter().filter(|(_, output)| output.is_ok()).map(|(index, _)| *index);
+            let succeeded = outcomes.iter().filter(|(_, output)| is_success(output)).map(|(index, _)| *index);
             self.free(&self.shared.take_blobs(succeeded)).await?;
             let indices: Vec<u64> = outcomes.iter().map(|(index, _)| *index).collect();
             let bytes = outcomes.iter().map(|(_, output)| size(output) as u64).sum();

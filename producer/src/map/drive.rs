@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_shared::BatchId;
+use gristmill_shared::{BatchId, OutcomeKind};
 use gristmill_shared::defaults::TOUCH;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval};
@@ -26,7 +26,7 @@ const DELIVERIES: usize = 16;
 pub(super) fn spawn(client: Client, source: Source, sender: Sender) -> (Arc<Shared>, mpsc::Receiver<Delivery>) {
     let options = &sender.packer().options;
     let result_bytes = options.effective_result_bytes();
-    let shared = Arc::new(Shared::new(options.chunk, result_bytes, options.acknowledge));
+    let shared = Arc::new(Shared::new(options.chunk, result_bytes, options.acknowledge.unwrap_or(false)));
     let (to, from) = mpsc::channel(DELIVERIES);
     let batch = sender.packer().batch;
     let feeder = Feeder::new(source, sender, shared.clone());
@@ -48,10 +48,13 @@ impl Driver {
     async fn run(self, feeder: Feeder, deliverer: Deliverer) {
         let ended = tokio::select! {
             ended = deliverer.run() => match ended {
-                Ok(delivered) => match self.finished().await {
-                    Ok(()) => deliverer.linger(delivered).await,
-                    failed => failed,
-                },
+                Ok(delivered) => {
+                    self.free_input().await;
+                    match self.finished().await {
+                        Ok(()) => deliverer.linger(delivered).await,
+                        failed => failed,
+                    }
+                }
                 Err(error) => Err(error),
             },
             ended = self.live(feeder) => ended,
@@ -79,6 +82,17 @@ impl Driver {
             return Ok(());
         }
         self.client.over_budget(self.batch).await?.map_or(Ok(()), Err)
+    }
+
+    /// Shared input is the largest of all that a batch keeps in Redis, and nobody needs it any more, except for dead
+    /// letters that may be tried again.
+    async fn free_input(&self) {
+        let (input, summary) = (self.shared.input.get(), self.shared.summary());
+        let has_dead_letters = OutcomeKind::ALL.iter().any(|&kind| kind.is_dead_letter() && summary.count(kind) > 0);
+        let ours = matches!(self.shared.mode(), Mode::Attached | Mode::Stopped | Mode::Dropped);
+        if let Some(input) = input.filter(|_| ours && !has_dead_letters) {
+            input.delete(&self.client).await;
+        }
     }
 
     /// Feeds to the end, then stays until the handle wants no more of the batch.

@@ -48,12 +48,35 @@ impl Feeder {
 
     /// Feeds until the source ends, and seals; or until the handle wants no more.
     pub async fn run(&mut self) -> Result<(), ClientError> {
+        let fed = self.feed().await;
+        let nothing_happened = match &fed {
+            Ok(()) => true,
+            Err(error) => error.is_refusal(),
+        };
+        if self.is_empty() && nothing_happened {
+            self.sender.unshare().await;
+        }
+        fed
+    }
+
+    async fn feed(&mut self) -> Result<(), ClientError> {
         let mut mode = self.shared.mode.subscribe();
         loop {
             let Some((room, chunk)) = self.wait_for_room().await? else { return Ok(()) };
             tokio::select! {
                 first = self.wait_for_item() => first?,
                 _ = mode.wait_for(|mode| mode.ends_feed()) => return Ok(()),
+            }
+            if self.is_empty() && self.sender.shared.is_some() {
+                let waits = self.sender.packer().options.when_full != Some(WhenFull::Fail);
+                tokio::select! {
+                    shared = self.sender.share(waits) => shared?,
+                    _ = mode.wait_for(|mode| mode.ends_feed()) => return Ok(()),
+                }
+                if let Some(input) = &self.sender.shared {
+                    // It is uploaded once.
+                    let _ = self.shared.input.set(input.clone());
+                }
             }
             let load = self.gather(room, chunk)?;
             if !self.send(&load).await? {

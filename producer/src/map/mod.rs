@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
-use crate::collect::decode_raw;
+use crate::collect::{decode_raw, decode_value};
 use crate::error::ClientError;
 use crate::options::SubmitOptions;
 use crate::sender::Sender;
@@ -69,7 +69,7 @@ impl Client {
     {
         let args = items.into_iter().map(|item| codec::encode(&item).map_err(ClientError::from));
         let source = stream::iter(args).boxed();
-        Ok(self.start_map(KernelName::new(kernel)?, source, options, codec_decode::<T>))
+        self.start_map(KernelName::new(kernel)?, source, options, decode_value::<T>)
     }
 
     /// The same with arguments from a stream, each of them MessagePack already; results are MessagePack,
@@ -80,7 +80,7 @@ impl Client {
         args: impl Stream<Item = Vec<u8>> + Send + 'static,
         options: &SubmitOptions,
     ) -> Result<MapHandle<Vec<u8>>, ClientError> {
-        Ok(self.start_map(kernel.clone(), args.map(Ok).boxed(), options, decode_raw))
+        self.start_map(kernel.clone(), args.map(Ok).boxed(), options, decode_raw)
     }
 
     fn start_map<T>(
@@ -89,14 +89,17 @@ impl Client {
         source: Source,
         options: &SubmitOptions,
         decode: fn(Vec<u8>) -> Result<T, codec::CodecError>,
-    ) -> MapHandle<T> {
-        let packer = self.packer(kernel, options.clone(), false);
+    ) -> Result<MapHandle<T>, ClientError> {
+        let options = self.effective(options)?;
+        if let Some(key) = &options.key {
+            return Err(ClientError::Invalid(format!(
+                "a map takes no idempotency key, and this one has {key:?}: submit its items one by one, each with a key of \
+                 its own"
+            )));
+        }
+        let packer = self.packer(kernel, options, false);
         let batch = packer.batch;
         let (shared, deliveries) = drive::spawn(self.clone(), source, Sender::new(self.clone(), packer));
-        MapHandle::new(batch, shared, deliveries, decode)
+        Ok(MapHandle::new(batch, shared, deliveries, decode))
     }
-}
-
-fn codec_decode<T: DeserializeOwned>(bytes: Vec<u8>) -> Result<T, codec::CodecError> {
-    codec::decode(&bytes)
 }

@@ -1,7 +1,7 @@
 //! What the feeder, the deliverer and the handle of one batch know together.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use gristmill_shared::defaults::CALL_MESSAGES_MAX;
@@ -16,6 +16,7 @@ use super::tally::{Summary, Tally};
 use super::window::{self, Window};
 use crate::error::ClientError;
 use crate::pack::Packed;
+use crate::share::Shared as Input;
 
 /// How often the speed of the fleet is measured.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
@@ -70,6 +71,8 @@ pub(crate) struct Shared {
     pub acknowledged: Notify,
     pub mode: watch::Sender<Mode>,
     pub phase: watch::Sender<Phase>,
+    /// The shared input, once it is in Redis.
+    pub input: OnceLock<Input>,
 }
 
 #[derive(Debug)]
@@ -109,6 +112,7 @@ impl Shared {
             acknowledged: Notify::new(),
             mode: watch::Sender::new(Mode::Attached),
             phase: watch::Sender::new(Phase::Starting),
+            input: OnceLock::new(),
         }
     }
 

@@ -101,7 +101,7 @@ pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
     }
     Ok(SubmitOptions {
         queue: Some(args.queue.clone()),
-        lane: args.priority.into(),
+        lane: Some(args.priority.into()),
         retries: args.retries,
         backoff: args.backoff,
         backoff_max: args.backoff_max,
