@@ -44,7 +44,7 @@ impl WorkerChild {
     }
 
     fn spawn(mut command: Command, stderr: Stdio) -> io::Result<Self> {
-        command.env(END_WITH_STDIN, "1").stdin(Stdio::piped()).stderr(stderr).process_group(0);
+        command.env(END_WITH_STDIN, "true").stdin(Stdio::piped()).stderr(stderr).process_group(0);
         Ok(Self { child: command.spawn()?, said: None })
     }
 
