@@ -21,6 +21,8 @@ pub enum Revived {
     Gone,
     /// Its large argument has expired: it cannot run again.
     BlobGone,
+    /// The shared input of its batch is gone: it cannot run again.
+    SharedGone,
     /// What is kept is no message: it can only be looked at.
     Unreadable,
     /// Its whole batch is cancelled, and others of it have not ended: it would be cancelled with them.
@@ -39,7 +41,9 @@ impl Broker {
             return Ok(Revived::Unreadable);
         };
         let Ok(body) = message.read_body() else { return Ok(Revived::Unreadable) };
-        let blobs = body.blob.as_ref().map(|blob| self.blob_keys(task.batch, blob)).unwrap_or_default();
+        let mut blobs = body.blob.as_ref().map(|blob| self.blob_keys(task.batch, blob)).unwrap_or_default();
+        let shared = body.shared.as_ref().map(|shared| self.shared_keys(task.batch, shared)).unwrap_or_default();
+        blobs.extend_from_slice(&shared);
         let life = |more: Duration| (defaults::MESSAGE_LIFE + more).as_millis() as u64;
         let mut header = message.header;
         (header.attempt, header.crashes, header.losses) = (1, 0, 0);
@@ -62,6 +66,7 @@ impl Broker {
         match reply.text()?.as_str() {
             "DONE" => Ok(Revived::Done),
             "GONE" => Ok(Revived::Gone),
+            "BLOB_GONE" if shared.contains(&reply.text()?) => Ok(Revived::SharedGone),
             "BLOB_GONE" => Ok(Revived::BlobGone),
             "CANCELLED" => Ok(Revived::Cancelled),
             _ => Err(reply.mismatch()),

@@ -6,8 +6,15 @@ use redis::aio::ConnectionLike;
 use crate::Broker;
 use crate::error::BrokerError;
 
-/// Buckets deleted by one call.
-const BUCKETS_PER_SLICE: u64 = 64;
+/// Buckets, and parts of shared input, deleted by one call.
+const KEYS_PER_SLICE: u64 = 64;
+
+/// How far a batch is deleted.
+struct Progress {
+    buckets: u64,
+    parts: u64,
+    swept: u64,
+}
 
 /// What became of the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +34,15 @@ pub enum Swept {
 impl Broker {
     /// Looks at one batch of several.
     pub async fn sweep<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Swept, BrokerError> {
-        let (tasks, swept) = self.progress(conn, batch).await?;
-        let buckets = tasks.div_ceil(defaults::RESULTS_PER_BUCKET);
+        let Progress { buckets, parts, swept } = self.progress(conn, batch).await?;
         let mut script = self.scripts.sweep.prepare_invoke();
         script.key(self.keys.none()).key(self.keys.batches()).key(self.keys.batch(batch));
         script.key(self.keys.runs(batch)).key(self.keys.cancelled());
-        for bucket in swept..buckets.min(swept + BUCKETS_PER_SLICE) {
-            script.key(self.keys.results(batch, bucket));
+        for key in swept..(buckets + parts).min(swept + KEYS_PER_SLICE) {
+            match key.checked_sub(buckets) {
+                None => script.key(self.keys.results(batch, key)),
+                Some(part) => script.key(self.shared_key(batch, part as usize)),
+            };
         }
         script.arg(batch.to_string()).arg(self.keys.done(batch));
         script.arg(defaults::ABANDONED_AFTER.as_millis() as u64).arg(swept);
@@ -57,11 +66,14 @@ impl Broker {
         }
     }
 
-    /// Its tasks, and the buckets that are deleted. 0 for what is no number: the script decides about that.
-    async fn progress<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<(u64, u64), BrokerError> {
-        let fields: (Option<Vec<u8>>, Option<Vec<u8>>) =
-            redis::cmd("HMGET").arg(self.keys.batch(batch)).arg("tasks").arg("swept").query_async(conn).await?;
+    /// 0 for what is no number, or too large a one: the script decides about that.
+    async fn progress<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<Progress, BrokerError> {
+        let mut ask = redis::cmd("HMGET");
+        ask.arg(self.keys.batch(batch)).arg(&["tasks", "swept", "shared_parts"]);
+        let fields: [Option<Vec<u8>>; 3] = ask.query_async(conn).await?;
         let number = |text: Option<Vec<u8>>| String::from_utf8(text?).ok()?.parse().ok();
-        Ok((number(fields.0).unwrap_or(0), number(fields.1).unwrap_or(0)))
+        let [tasks, swept, parts] =
+            fields.map(|text| number(text).filter(|&number| number <= defaults::INTEGER_MAX).unwrap_or(0));
+        Ok(Progress { buckets: tasks.div_ceil(defaults::RESULTS_PER_BUCKET), parts, swept })
     }
 }

@@ -141,7 +141,16 @@ fn unreadable(key: &str, row: &Row) -> Option<Finding> {
     // A batch of one is never swept.
     let needed: &[_] =
         if row.is_single() { &["tasks"] } else { &["tasks", "touched_at_ms", "last_expiry_ms", "result_ttl_ms"] };
-    let numbers = ["tasks", "total", "touched_at_ms", "last_expiry_ms", "result_ttl_ms", "finished_at_ms", "swept"];
+    let numbers = [
+        "tasks",
+        "total",
+        "touched_at_ms",
+        "last_expiry_ms",
+        "result_ttl_ms",
+        "finished_at_ms",
+        "swept",
+        "shared_parts",
+    ];
     let numbers = numbers.into_iter().chain(OutcomeKind::ALL.map(OutcomeKind::as_str));
     if !["open", "sealed", "finished"].contains(&row.text("state")) {
         return Some(finding("state", "open, sealed or finished"));

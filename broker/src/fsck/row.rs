@@ -8,7 +8,7 @@ use redis::{Pipeline, Value, from_redis_value};
 use super::snapshot::shape;
 use crate::error::BrokerError;
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 14] = [
     "state",
     "single",
     "tasks",
@@ -22,6 +22,7 @@ const FIELDS: [&str; 13] = [
     "result_ttl_ms",
     "queue",
     "result_bytes",
+    "shared_parts",
 ];
 
 /// A batch at one moment.

@@ -1,6 +1,6 @@
 -- revive: takes a dead letter back to ready, with a fresh attempt, fresh charges and a fresh expiry.
 --
--- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5 cancelled, 6-13 the queue, 14.. parts of the argument blob
+-- KEYS  1 batch hash, 2 batches, 3 queues, 4 paused, 5 cancelled, 6-13 the queue, 14.. parts of the argument blob and of the shared input
 -- ARGV  1 task id, 2 batch id, 3 counter that its end was counted in, 4 kernel, 5 result ttl ms (if the batch is gone),
 --       6 blob ttl ms, 7 message, 8 and 9: '1' and the queue, 10 when the letter was buried, ms
 -- Returns  { 'DONE' }, { 'GONE' } if there is no such dead letter (any more), { 'BLOB_GONE', key }, { 'BAD', what },

@@ -29,6 +29,7 @@ mod release;
 mod revive;
 mod rules;
 mod settle;
+mod shared;
 mod sweep;
 mod tick;
 mod touch;

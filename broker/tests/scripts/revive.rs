@@ -11,13 +11,13 @@ async fn letter_of(b: &mut Bench, message: &Message) -> DeadLetter {
     DeadLetter::parse(&b.ask::<Vec<u8>>(&["HGET", &records, &task]).await).unwrap()
 }
 
-async fn revive(b: &mut Bench, message: &Message) -> Revived {
+pub async fn revive(b: &mut Bench, message: &Message) -> Revived {
     let letter = letter_of(b, message).await;
     b.broker.revive(&mut b.conn, message.task(0), &letter).await.unwrap()
 }
 
 /// Claims and buries everything that is ready.
-async fn bury(b: &mut Bench, c: &mut Consumer) {
+pub async fn bury(b: &mut Bench, c: &mut Consumer) {
     for message in parsed(&b.claim(c, &from(&["a"]), LOTS).await) {
         b.settle(c, &failed(&message)).await;
     }

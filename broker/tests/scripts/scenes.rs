@@ -114,7 +114,7 @@ impl Scene {
             "promote" => broker.promote(c, &a[0]).await? == 1,
             "tick" => broker.tick(c, &a, LEASE, 0).await?.batches.is_empty(),
             "sweep" => broker.sweep(c, self.old).await? == Swept::Gone,
-            "forget" => broker.forget(c, self.old, &[0], &[]).await.map(|()| true)?,
+            "forget" => broker.forget(c, self.old, &[0], &[]).await.map(|_| true)?,
             "purge" => {
                 let encoded: Vec<_> = self.purged.iter().map(|m| m.encode().unwrap()).collect();
                 broker.purge(c, &a[0], Lane::Low, &encoded).await? == Purged::Done

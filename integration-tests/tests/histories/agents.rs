@@ -381,7 +381,7 @@ impl World<'_> {
             hold!(revived == expected, "revive of {task} answered {revived:?}, not {expected:?}");
             match revived {
                 Revived::Gone => self.coverage.reply("revive", "GONE"),
-                Revived::BlobGone => self.coverage.reply("revive", "BLOB_GONE"),
+                Revived::BlobGone | Revived::SharedGone => self.coverage.reply("revive", "BLOB_GONE"),
                 Revived::Cancelled => self.coverage.reply("revive", "CANCELLED"),
                 Revived::Unreadable => self.coverage.reply("revive", "unreadable"),
                 Revived::Done => {

@@ -8,7 +8,37 @@ use gristmill_shared::BatchId;
 use gristmill_shared::message::SharedRef;
 use gristmill_shared::shared_input::{SharedInput, packing};
 
+use super::inflight::{End, Fate, Held};
 use super::io::Io;
+
+/// Keys in one call that deletes.
+const DELETED_AT_ONCE: usize = 64;
+
+/// The shared input of batches of one that have succeeded. That of others goes with its batch; this one would wait for
+/// its time to live.
+pub fn unneeded<'a>(settled: impl Iterator<Item = &'a Held>) -> Vec<(BatchId, SharedRef)> {
+    let singles = settled.filter(|held| held.message.header.is_single());
+    let succeeded = singles.filter(|held| matches!(held.ends.first(), Some(Some(End::Value(_) | End::Uploaded(_)))));
+    let input = |held: &Held| match &held.fate {
+        Fate::Run { body, .. } => Some((held.message.header.batch, body.shared.clone()?)),
+        _ => None,
+    };
+    succeeded.filter_map(input).collect()
+}
+
+/// Deletes it. What cannot be deleted expires.
+pub async fn delete(io: &Io, unneeded: Vec<(BatchId, SharedRef)>) {
+    for (batch, shared) in unneeded {
+        io.shared.borrow_mut().remove(batch);
+        for keys in io.broker.shared_keys(batch, &shared).chunks(DELETED_AT_ONCE) {
+            let deleted = io.wire.call(async |conn| io.broker.delete_blobs(conn, keys).await).await;
+            if let Err(error) = deleted {
+                tracing::debug!(%batch, %error, "shared input that nobody needs stays until it expires");
+                break;
+            }
+        }
+    }
+}
 
 /// What a task says whose input cannot be had; trying again would be in vain.
 fn gone() -> String {

@@ -50,8 +50,13 @@ impl SharedCache {
 
     /// Keeps what was just fetched.
     pub fn insert(&mut self, batch: BatchId, input: Arc<SharedInput>) {
-        self.entries.retain(|entry| entry.batch != batch);
+        self.remove(batch);
         self.entries.push(Entry { batch, input, used: Instant::now() });
+    }
+
+    /// Drops that of a batch which needs it no more.
+    pub fn remove(&mut self, batch: BatchId) {
+        self.entries.retain(|entry| entry.batch != batch);
     }
 
     /// Drops what no task has read for so long, and what is beyond the budget because it was decoded.

@@ -13,7 +13,7 @@ use super::handover::Glance;
 use super::inflight::Fate;
 use super::io::{Io, Mode};
 use super::pace::{self, Load};
-use super::{books, fetch, release, upload};
+use super::{books, fetch, fetch_shared, release, upload};
 use crate::jitter::jitter;
 use crate::slot::{Begin, Leaving};
 
@@ -218,7 +218,9 @@ impl Steps<'_> {
         match io.wire.call(settle).await {
             Ok(claim) => {
                 books::log_settled(io, take, &notes);
+                let unneeded = fetch_shared::unneeded(io.inflight.borrow().head(take));
                 self.answered(claim, take, None, asked);
+                fetch_shared::delete(io, unneeded).await;
             }
             Err(error) => {
                 self.blame(&error);

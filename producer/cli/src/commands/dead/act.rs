@@ -199,6 +199,13 @@ impl Retried {
             Revived::BlobGone => {
                 (Exit::UNKNOWN, format!("the argument of {id} is gone from Redis, it cannot run again: submit it anew"))
             }
+            Revived::SharedGone => (
+                Exit::UNKNOWN,
+                format!(
+                    "the shared input of {id} is gone from Redis, as it is not kept for dead letters, so it cannot run again: \
+                     submit it anew with --shared"
+                ),
+            ),
             Revived::Unreadable => {
                 (Exit::USAGE, format!("{id} cannot be read: it can be shown and purged, but not retried"))
             }
