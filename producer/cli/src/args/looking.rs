@@ -4,10 +4,17 @@ use clap::Args;
 use gristmill::shared::KernelName;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  gristmill kernels\n  gristmill kernels sum_sqrt\n  gristmill kernels --json")]
+#[command(after_help = "Examples:
+  gristmill kernels
+  gristmill kernels sum_sqrt
+  gristmill kernels --schema sum_sqrt
+  gristmill kernels --json")]
 pub struct Kernels {
     /// Show all that is known of this kernel: what it does, what it takes, what it declares
     pub kernel: Option<KernelName>,
+    /// Print the JSON schema of its arguments
+    #[arg(long, requires = "kernel", conflicts_with = "json")]
+    pub schema: bool,
     /// Print JSON: one array of objects
     #[arg(long)]
     pub json: bool,

@@ -162,7 +162,9 @@ impl<'a> Check<'a> {
             Value::String(_) => allows(Kind::List) && node.list.of_bytes || is_bytes,
             Value::Array(items) => match &node.record {
                 Some(record) if record.is_bytes => items.iter().all(is_byte),
-                Some(record) if allows(Kind::Record) => record.takes_list(items.len()),
+                Some(record) if allows(Kind::Record) && record.takes_list(items.len()) => self.fields(record, items),
+                // a struct without fields
+                _ if items.is_empty() && node.kinds.as_deref() == Some(&[Kind::Null]) => true,
                 _ => allows(Kind::Text) && node.text.formatted,
             },
             Value::Object(fields) => {
@@ -174,6 +176,14 @@ impl<'a> Check<'a> {
             }
             _ => false,
         }
+    }
+
+    /// Whether each item fits some field. A schema does not always keep the order of the fields.
+    fn fields(&mut self, record: &'a Record, items: &[Value]) -> bool {
+        let explain = std::mem::replace(&mut self.explain, false);
+        let fits = items.iter().all(|item| record.fields.values().any(|rule| self.node(*rule, item).is_ok()));
+        self.explain = explain;
+        fits
     }
 
     /// Bytes are an array of integers, and a text if they are UTF-8.

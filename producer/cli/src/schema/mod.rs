@@ -1,4 +1,11 @@
-//! What a kernel takes, in a line: `[integer >= 0, string]`, from the JSON schema of its arguments.
+//! What a kernel takes, from the JSON schema of its arguments: in a line such as `[integer >= 0, string]`, as a table
+//! of fields, and as an example.
+
+mod example;
+mod fields;
+
+pub use self::example::example;
+pub use self::fields::{Field, fields};
 
 use serde_json::{Map, Value};
 
@@ -141,12 +148,92 @@ mod tests {
         );
     }
 
+    /// What is asked for.
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Order {
+        /// Where it is.
+        path: String,
+        size: Option<Size>,
+        #[serde(default = "five")]
+        times: u8,
+        sizes: Vec<Size>,
+        shape: Shape,
+        data: gristmill::Bytes,
+    }
+
+    fn five() -> u8 {
+        5
+    }
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    struct Size {
+        /// In pixels.
+        width: u32,
+    }
+
+    #[derive(JsonSchema)]
+    #[expect(dead_code, reason = "only its schema is looked at")]
+    enum Shape {
+        Round,
+        Ellipse { ratio: f64 },
+    }
+
+    #[test]
+    fn each_field_has_a_row() {
+        let rows = |schema: schemars::Schema| -> Vec<String> {
+            let row = |field: Field| {
+                let default = field.default.map(|value| format!(" = {value}")).unwrap_or_default();
+                let optional = if field.required { "" } else { "?" };
+                format!("{}{optional}: {}{default} {}", field.path, field.takes, field.about).trim_end().to_owned()
+            };
+            fields(&schema.into()).into_iter().map(row).collect()
+        };
+        let order = [
+            "path: string Where it is.",
+            "size?: object",
+            "size.width: integer 0 to 4294967295 In pixels.",
+            "times?: integer 0 to 255 = 5",
+            "sizes: array of objects",
+            "sizes[].width: integer 0 to 4294967295 In pixels.",
+            r#"shape: "Round" or {"Ellipse": {"ratio": …}}"#,
+            "shape.Ellipse: object",
+            "shape.Ellipse.ratio: number",
+            r#"data: {"$bytes": string}"#,
+        ];
+        assert_eq!(rows(schemars::schema_for!(Order)), order);
+        assert_eq!(rows(schemars::schema_for!((u8, String))), ["[0]: integer 0 to 255", "[1]: string"]);
+        assert_eq!(rows(schemars::schema_for!(())), [""; 0]);
+        assert_eq!(rows(schemars::schema_for!(bool)), ["boolean: true or false"]);
+    }
+
+    #[test]
+    fn an_example_fits_its_schema() {
+        let shown = |schema: schemars::Schema| {
+            let schema: Value = schema.into();
+            let example = example(&schema).unwrap();
+            assert!(crate::arguments::ArgumentCheck::by_schema(&schema).pack(example.clone()).is_ok(), "{example}");
+            example.to_string()
+        };
+        let order = r#"{"path":"text","sizes":[{"width":1}],"shape":"Round","data":{"$bytes":"AAEC"}}"#;
+        assert_eq!(shown(schemars::schema_for!(Order)), order);
+        assert_eq!(shown(schemars::schema_for!((u64, f64, char))), r#"[1,0.5,"a"]"#);
+        assert_eq!(shown(schemars::schema_for!(Tree)), r#"{"leaves":[{"leaves":[]}]}"#);
+        assert_eq!(shown(schemars::schema_for!((i8, std::num::NonZeroU8, [bool; 2]))), "[1,1,[true,true]]");
+        assert_eq!(shown(schemars::schema_for!(())), "null");
+    }
+
     #[test]
     fn any_json_is_survived() {
         let cycle = serde_json::json!({ "$ref": "#" });
-        assert_eq!(describe(&cycle), "…");
+        assert_eq!((describe(&cycle), example(&cycle)), ("…".to_owned(), None));
+        fields(&cycle);
         for schema in ["null", "true", "[]", "{}", r#"{"type": 7}"#, r##"{"$ref": "#/nowhere"}"##] {
-            assert_eq!(describe(&serde_json::from_str(schema).unwrap()), "anything", "{schema}");
+            let schema = serde_json::from_str(schema).unwrap();
+            assert_eq!(describe(&schema), "anything", "{schema}");
+            fields(&schema);
+            example(&schema);
         }
         let long = serde_json::json!({ "enum": ["x".repeat(10_000)] });
         assert_eq!(describe(&long).chars().count(), LENGTH_MAX + 1);
