@@ -26,6 +26,7 @@ mod set_up;
 mod signals;
 mod stdout;
 mod submitting;
+mod tables;
 mod timeouts;
 mod unreachable;
 mod usage;

@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use crate::json;
 use crate::said::Said;
 
+/// MessagePack's nil.
+const NOTHING: u8 = 0xc0;
+
 /// What became of one line of input, or one task.
 pub enum Answer {
     /// The MessagePack of its output.
@@ -46,7 +49,12 @@ impl Failed {
 
     /// What went wrong in one line, for people.
     pub fn line(&self) -> String {
-        format!("{}: {}", self.kind, self.said.line(&self.message))
+        format!("{}: {}", self.kind, self.message_line())
+    }
+
+    /// The same without its kind.
+    pub fn message_line(&self) -> String {
+        self.said.line(&self.message)
     }
 }
 
@@ -65,7 +73,13 @@ impl From<TaskError> for Failed {
                     TaskError::Output { .. } => "bad_output",
                     _ => "client",
                 };
-                Self { task: other.task(), kind: kind.into(), message: other.to_string(), attempt: None, said: Said::default() }
+                Self {
+                    task: other.task(),
+                    kind: kind.into(),
+                    message: other.to_string(),
+                    attempt: None,
+                    said: Said::default(),
+                }
             }
         }
     }
@@ -87,12 +101,24 @@ pub fn write_record(out: &mut Vec<u8>, batch: BatchId, index: u64, answer: &Answ
         Answer::Error(failed) => failed.task.map(|task| task.to_string()),
         Answer::Value(_) => Some(batch.task(index).to_string()),
     };
-    write_record_of(out, index, id, answer);
+    write_record_of(out, index, id, None, answer);
 }
 
-/// The same for a line of input whose number differs from its task's index.
-pub fn write_record_of(out: &mut Vec<u8>, index: u64, id: Option<String>, answer: &Answer) {
+/// The same for a line of input whose number differs from its task's index; with its arguments, if somebody wants
+/// them and they are known.
+pub fn write_record_of(
+    out: &mut Vec<u8>,
+    index: u64,
+    id: Option<String>,
+    args: Option<Option<&[u8]>>,
+    answer: &Answer,
+) {
     out.extend_from_slice(format!("{{\"index\":{index},\"id\":{},", Value::from(id)).as_bytes());
+    if let Some(args) = args {
+        out.extend_from_slice(b"\"args\":");
+        write_value(out, args.unwrap_or(&[NOTHING]));
+        out.push(b',');
+    }
     match answer {
         Answer::Value(bytes) => {
             out.extend_from_slice(b"\"value\":");

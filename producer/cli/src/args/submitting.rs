@@ -10,6 +10,7 @@ use gristmill::{Lane, WhenFull};
 
 use crate::input::{Axis, Format};
 use crate::kernel_check::Checks;
+use crate::output::OutputFormat;
 use crate::times::{parse_duration, parse_some_time, parse_time};
 
 #[derive(Debug, Args)]
@@ -46,8 +47,8 @@ pub struct Submit {
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going
   gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
   gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail
-  gristmill map image.thumbnail --input images.csv --keep-going
-  gristmill map simulate --grid alpha=0:1:0.1 --grid seed=1..100")]
+  gristmill map image.thumbnail --input images.csv --failed again.csv --max-failures 100
+  gristmill map simulate --grid alpha=0:1:0.1 --grid seed=1..100 --with-args --output sweep.csv")]
 pub struct Map {
     /// The kernel to run
     pub kernel: KernelName,
@@ -64,12 +65,26 @@ pub struct Map {
     /// integers as 1..100, steps as 0:1:0.1 (the last included), or a list as 3,fast,\"x,y\"
     #[arg(long, value_name = "NAME=VALUES", conflicts_with_all = ["input", "input_format", "strings"])]
     pub grid: Vec<Axis>,
-    /// Write results to this file instead of stdout, one JSON value per line
+    /// Write results to this file instead of stdout: one JSON value per line, or what --output-format says
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// How results are written [default: as the file's name ends, .csv or .tsv; else jsonl]. A table has the
+    /// columns index, id, then one for the value or one for each field of the first, then error_kind, error
+    #[arg(long, value_enum, value_name = "jsonl|csv|tsv")]
+    pub output_format: Option<OutputFormat>,
     /// Print {"index", "id", "value" | "error"} instead of bare values
     #[arg(long)]
     pub records: bool,
+    /// Write the arguments beside each result: as "args" of a record (implies --records), or as columns
+    #[arg(long)]
+    pub with_args: bool,
+    /// Write the rows of the input that did not succeed to this file, for another run; also those that were not
+    /// started because this one was ended
+    #[arg(long, value_name = "FILE")]
+    pub failed: Option<PathBuf>,
+    /// Once so many rows did not succeed, cancel what has not started (exit code 1)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    pub max_failures: Option<u64>,
     /// Print each result as soon as it is there (implies --records)
     #[arg(long)]
     pub unordered: bool,
@@ -98,7 +113,7 @@ pub struct Map {
     pub common: SubmitArgs,
 }
 
-fn parse_size(text: &str) -> Result<u64, String> {
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let size = size::parse(text).filter(|bytes| *bytes > 0);
     size.ok_or_else(|| format!("{text:?} is no size: use for instance {}", size::EXAMPLES))
 }

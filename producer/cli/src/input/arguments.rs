@@ -1,12 +1,14 @@
 //! What becomes of a row: the arguments of a kernel, as far as is known what it takes.
 
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
+use rmp::encode::{self, ByteBuf};
 use serde_json::Value;
 
 use super::reader::{Made, Make};
 use super::record::{Cell, Record};
 use super::takes::{Kinds, Takes};
 use crate::arguments::ArgumentCheck;
+use crate::json;
 
 /// Makes the arguments of one kernel.
 pub struct Arguments {
@@ -14,6 +16,8 @@ pub struct Arguments {
     check: ArgumentCheck,
     /// Cells of files are texts, whatever they look like.
     strings: bool,
+    /// Whether somebody wants to see the columns beside the results.
+    shows: bool,
     columns: Columns,
 }
 
@@ -39,7 +43,24 @@ enum Form {
 impl Arguments {
     /// For a kernel that takes what the check says.
     pub fn of(check: ArgumentCheck, strings: bool) -> Self {
-        Self { takes: Takes::of(check.schema()), check, strings, columns: Columns::default() }
+        Self { takes: Takes::of(check.schema()), check, strings, shows: false, columns: Columns::default() }
+    }
+
+    /// Shows rows of cells by the names of their columns, whatever the kernel gets.
+    #[must_use]
+    pub fn shown(mut self, shows: bool) -> Self {
+        self.shows = shows;
+        self
+    }
+
+    fn by_name(&self, names: &[String], cells: &[Cell]) -> Result<Vec<u8>, String> {
+        let mut out = ByteBuf::new();
+        let Ok(_) = encode::write_map_len(&mut out, names.len() as u32);
+        for (i, name) in names.iter().enumerate() {
+            let Ok(_) = encode::write_str(&mut out, name);
+            json::write(&mut out, &self.cell(names, cells, i)?).map_err(|error| error.to_string())?;
+        }
+        Ok(out.into_vec())
     }
 
     fn cells(&self, names: &[String], cells: &[Cell]) -> Result<Value, String> {
@@ -55,13 +76,11 @@ impl Arguments {
     }
 
     fn cell(&self, names: &[String], cells: &[Cell], i: usize) -> Result<Value, String> {
+        let kinds = self.columns.kinds.get(i).copied().unwrap_or_default();
         match &cells[i] {
-            Cell::Value(value) => Ok(value.clone()),
+            Cell::Value(value) => Ok(kinds.adapt(value)),
             Cell::Text(text) if self.strings => Ok(text.as_str().into()),
-            Cell::Text(text) => {
-                let kinds = self.columns.kinds.get(i).copied().unwrap_or_default();
-                kinds.read(text).map_err(|why| format!("the column {:?}: {why}", names[i]))
-            }
+            Cell::Text(text) => kinds.read(text).map_err(|why| format!("the column {:?}: {why}", names[i])),
         }
     }
 }
@@ -101,17 +120,22 @@ impl Make for Arguments {
     }
 
     fn row(&mut self, record: Record) -> Result<Made, String> {
+        let mut shown = None;
         let args = match record {
             Record::Json(line) => self.check.read(&line),
             Record::Text(line) => self.check.pack(line.into()),
-            Record::Cells { names, cells } => self.check.pack(self.cells(&names, &cells)?),
+            Record::Cells { names, cells } => {
+                let args = self.cells(&names, &cells)?;
+                shown = self.shows.then(|| self.by_name(&names, &cells)).transpose()?;
+                self.check.pack(args)
+            }
         };
         let args = args.map_err(|error| error.to_string())?;
         if args.len() > BLOB_BYTES_MAX {
             // The client says the same, but would end with it.
             return Err(format!("its arguments have {} bytes; at most {BLOB_BYTES_MAX} can be sent", args.len()));
         }
-        Ok(Made { args, shown: None })
+        Ok(Made { args, shown })
     }
 }
 
@@ -138,7 +162,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::json;
 
     fn made(schema: &Value, strings: bool, names: &[&str], cells: &[&str]) -> Result<String, String> {
         let names: Arc<[String]> = names.iter().map(ToString::to_string).collect();
@@ -187,6 +210,18 @@ mod tests {
         assert_eq!(made(&named, false, &["seed", "samples"], &["1", "2"]).unwrap(), r#"[2,"1"]"#);
         let error = made(&named, false, &["a", "b"], &["1", "2"]).unwrap_err();
         assert!(error.contains("takes samples, seed; there are: a, b"), "{error}");
+    }
+
+    #[test]
+    fn points_of_a_grid_adapt_and_are_shown_by_name() {
+        let schema = json!({ "type": "array", "prefixItems": [{ "type": "string" }, { "type": "number" }] });
+        let names: Arc<[String]> = ["mode".to_owned(), "x".to_owned()].into();
+        let mut arguments = Arguments::of(ArgumentCheck::by_schema(&schema), false).shown(true);
+        arguments.columns(&names).unwrap();
+        let cells = vec![Cell::Value(json!(1)), Cell::Value(json!(0.5))];
+        let made = arguments.row(Record::Cells { names, cells }).unwrap();
+        assert_eq!(json::from_msgpack(&made.args).unwrap(), r#"["1",0.5]"#);
+        assert_eq!(json::from_msgpack(&made.shown.unwrap()).unwrap(), r#"{"mode":"1","x":0.5}"#);
     }
 
     #[test]

@@ -25,6 +25,7 @@ use gristmill::shared::defaults::BLOB_BYTES_MAX;
 
 pub use self::arguments::Arguments;
 pub use self::axis::Axis;
+pub use self::cells::line_of;
 pub use self::findings::{BadRow, Findings, Kept};
 pub use self::grid::Grid;
 #[expect(unused_imports, reason = "a command that makes other tasks of rows than the arguments of a kernel")]

@@ -131,7 +131,7 @@ fn columns(rows: &Rows, make: &mut dyn Make) -> Result<(), String> {
 fn shown(made: &Made) -> Vec<u8> {
     let mut line = Vec::new();
     // What was made of JSON can be written as JSON.
-    let _ = json::write_json(made.shown.as_ref().unwrap_or(&made.args), &mut line);
+    let _ = json::write_json(&made.args, &mut line);
     line.push(b'\n');
     line
 }

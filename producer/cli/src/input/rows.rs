@@ -24,6 +24,7 @@ pub struct Rows {
     pub taken: u64,
     /// The row that was read last, as it stands in the input.
     line: Vec<u8>,
+    too_long: bool,
 }
 
 enum From {
@@ -42,7 +43,7 @@ impl Rows {
             Source::Text(input, Format::Tsv) => From::Cells(Cells::open(input, b'\t')?),
             Source::Grid(grid) => From::Grid { grid, point: None },
         };
-        Ok(Self { from, taken: 0, line: Vec::new() })
+        Ok(Self { from, taken: 0, line: Vec::new(), too_long: false })
     }
 
     /// The columns, if they have names.
@@ -98,7 +99,9 @@ impl Rows {
         let row = match &mut self.from {
             From::Lines { lines, json } => {
                 self.line.clear();
-                lines.next()?.map(|line| line.and_then(|line| read_line(line, *json, &mut self.line)))
+                let line = lines.next()?;
+                self.too_long = matches!(line, Some(Err(_)));
+                line.map(|line| line.and_then(|line| read_line(line, *json, &mut self.line)))
             }
             From::Cells(cells) => cells.next()?,
             From::Grid { grid, point } => {
@@ -111,8 +114,10 @@ impl Rows {
     }
 
     /// The row that was read last as it stands in the input, its line end included; a point of a grid as JSON.
+    /// Nothing of a row that was too long to be read.
     pub fn source(&self) -> Vec<u8> {
         match &self.from {
+            From::Lines { .. } if self.too_long => Vec::new(),
             From::Lines { .. } => [self.line.as_slice(), b"\n"].concat(),
             From::Cells(cells) => cells.source(),
             From::Grid { point, .. } => point.as_ref().map(Record::to_json_line).unwrap_or_default(),

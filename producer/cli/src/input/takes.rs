@@ -76,6 +76,15 @@ impl Kinds {
         })
     }
 
+    /// A value that was written without quotes, as a text where nothing else may stand.
+    pub fn adapt(self, value: &Value) -> Value {
+        let only_text = Self { null: self.null, ..Self::NONE } == Self { text: false, ..self };
+        match value {
+            Value::Number(_) | Value::Bool(_) if self.text && only_text => value.to_string().into(),
+            value => value.clone(),
+        }
+    }
+
     fn number(self, cell: &str, number: Value) -> Result<Value, String> {
         let is_integer = !cell.contains(['.', 'e', 'E']);
         if is_integer && number.is_f64() && !self.number {

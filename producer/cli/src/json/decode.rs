@@ -27,6 +27,26 @@ pub fn write_json(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), CodecError> {
     Ok(())
 }
 
+/// The fields of a map, each with the JSON text of its value; none of any other value.
+pub fn fields(bytes: &[u8]) -> Result<Option<Vec<(String, String)>>, CodecError> {
+    let mut reader = Reader { rest: bytes };
+    let length = match Marker::from_u8(reader.array::<1>()?[0]) {
+        Marker::FixMap(length) => usize::from(length),
+        Marker::Map16 => reader.length(2)?,
+        Marker::Map32 => reader.length(4)?,
+        _ => return Ok(None),
+    };
+    let mut fields = Vec::new();
+    for _ in 0..length {
+        let (mut key, mut value) = (Vec::new(), Vec::new());
+        reader.key(&mut key, 1)?;
+        reader.value(&mut value, 1)?;
+        let key = serde_json::from_slice(&key).map_err(|_| CodecError::Malformed("a key cannot be read"))?;
+        fields.push((key, String::from_utf8_lossy(&value).into_owned()));
+    }
+    Ok(Some(fields))
+}
+
 struct Reader<'a> {
     rest: &'a [u8],
 }

@@ -58,7 +58,8 @@ pub fn pack(value: &Value) -> Result<Vec<u8>, JsonError> {
     Ok(out.into_vec())
 }
 
-fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
+/// Appends a JSON value as MessagePack.
+pub fn write(out: &mut ByteBuf, value: &Value) -> Result<(), JsonError> {
     match value {
         Value::Null => {
             let Ok(()) = encode::write_nil(out);

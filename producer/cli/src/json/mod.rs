@@ -7,8 +7,8 @@
 mod decode;
 mod encode;
 
-pub use decode::{from_msgpack, write_json};
-pub use encode::{JsonError, pack, parse, to_msgpack};
+pub use decode::{fields, from_msgpack, write_json};
+pub use encode::{JsonError, pack, parse, to_msgpack, write};
 
 /// The key of an object that stands for bytes.
 pub const BYTES: &str = "$bytes";

@@ -2,24 +2,63 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
+
+use super::failed::FailedFile;
 
 use crate::args::Map;
 use crate::exit::Exit;
 use crate::input::{self, BadRow, Format, Grid, Make, Source};
 
+/// Refuses one file for two purposes.
+fn all_different(args: &Map) -> Result<(), Exit> {
+    let files = [("input", &args.input), ("output", &args.output), ("failed", &args.failed)];
+    for (i, (purpose, path)) in files.iter().enumerate() {
+        for (other_purpose, other) in &files[..i] {
+            if let (Some(path), Some(other)) = (path, other)
+                && (path == other || same_file(path, other))
+            {
+                let message = format!("{} is {other_purpose} and {purpose}: choose another file", path.display());
+                return Err(Exit::usage(message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What a row of the input is called.
+pub fn noun(args: &Map) -> &'static str {
+    match format(args) {
+        _ if !args.grid.is_empty() => "point",
+        Format::Jsonl | Format::Lines => "line",
+        Format::Csv | Format::Tsv => "row",
+    }
+}
+
+/// Whether the whole input is there, so that nobody waits for what comes.
+pub fn is_there(args: &Map) -> bool {
+    let is_file = |file: File| file.metadata().is_ok_and(|metadata| metadata.is_file());
+    match &args.input {
+        _ if !args.grid.is_empty() => true,
+        Some(path) => File::open(path).is_ok_and(is_file),
+        None => io::stdin().as_fd().try_clone_to_owned().is_ok_and(|stdin| is_file(stdin.into())),
+    }
+}
+
+/// Empties the file for what does not succeed.
+pub fn failed(args: &Map) -> Result<Option<FailedFile>, Exit> {
+    args.failed.as_deref().map(FailedFile::create).transpose()
+}
+
 /// Opens the input.
 pub fn input(args: &Map) -> Result<Source, Exit> {
+    all_different(args)?;
     if !args.grid.is_empty() {
         return Ok(Source::Grid(Grid::new(&args.grid).map_err(Exit::usage)?));
     }
     let format = format(args);
     let Some(path) = &args.input else { return Ok(Source::Text(Box::new(io::stdin()), format)) };
-    if let Some(output) = &args.output
-        && same_file(path, output)
-    {
-        return Err(Exit::usage(format!("{} is input and output: choose another output file", path.display())));
-    }
     Ok(Source::Text(Box::new(open(path)?), format))
 }
 
@@ -53,7 +92,7 @@ pub fn output(args: &Map) -> Result<Box<dyn Write>, Exit> {
     }
 }
 
-fn open(path: &Path) -> Result<File, Exit> {
+pub fn open(path: &Path) -> Result<File, Exit> {
     let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     // A directory opens well, and fails only when it is read.
     if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
@@ -66,6 +105,6 @@ fn unreadable(path: &Path, error: &io::Error) -> Exit {
     Exit::usage(format!("cannot read {}: {error}", path.display()))
 }
 
-fn same_file(a: &Path, b: &Path) -> bool {
+pub fn same_file(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b && a.is_file())
 }

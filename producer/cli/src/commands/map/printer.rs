@@ -1,4 +1,4 @@
-//! Prints one line per line of input.
+//! Prints one answer per row of the input.
 
 use std::io::Write;
 
@@ -8,15 +8,25 @@ use crate::args::Map;
 use crate::counted::counted;
 use crate::exit::Exit;
 use crate::input::{BadRow, Findings};
+use crate::output::{Form, Line, OutputFormat};
 use crate::progress::Progress;
-use crate::record::{Answer, Failed, write_bare, write_record_of};
+use crate::record::{Answer, Failed};
+use crate::say;
+
+use super::failed::FailedFile;
 
 /// What is gathered before it is written.
 const BUFFER: usize = 64 * 1024;
 
 pub struct Printer {
     out: Box<dyn Write>,
-    records: bool,
+    form: Form,
+    /// Where the rows go that did not succeed.
+    failed_file: Option<FailedFile>,
+    /// Whether something is kept of each row until it is answered.
+    keeps: bool,
+    /// What a row of the input is called.
+    noun: &'static str,
     /// Whether results come in any order.
     unordered: bool,
     buffer: Vec<u8>,
@@ -27,10 +37,14 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(out: Box<dyn Write>, args: &Map) -> Self {
+    pub fn new(out: Box<dyn Write>, failed_file: Option<FailedFile>, args: &Map) -> Self {
+        let format = OutputFormat::of(args.output_format, args.output.as_deref());
         Self {
             out,
-            records: args.records || args.unordered,
+            form: Form::new(format, args.records || args.unordered, args.with_args),
+            keeps: args.with_args || failed_file.is_some(),
+            failed_file,
+            noun: super::files::noun(args),
             unordered: args.unordered,
             buffer: Vec::new(),
             printed: 0,
@@ -40,12 +54,22 @@ impl Printer {
         }
     }
 
-    /// Lines printed.
+    /// Rows answered. A table may wait with the first of them, until it knows its columns.
     pub fn printed(&self) -> u64 {
         self.printed
     }
 
-    /// Prints the result of a task, and the bad lines before it.
+    /// Rows that did not succeed.
+    pub fn failed(&self) -> u64 {
+        self.failed
+    }
+
+    /// Where the rows go that did not succeed.
+    pub fn failed_file(&mut self) -> Option<&mut FailedFile> {
+        self.failed_file.as_mut()
+    }
+
+    /// Prints the result of a task, and the bad rows before it.
     pub fn take(
         &mut self,
         findings: &Findings,
@@ -53,16 +77,30 @@ impl Printer {
         index: u64,
         result: Result<Vec<u8>, TaskError>,
     ) -> Result<(), Exit> {
-        self.bad_lines(findings, if self.unordered { u64::MAX } else { index })?;
+        self.bad_rows(findings, if self.unordered { u64::MAX } else { index })?;
+        let kept = if self.keeps { findings.take_kept(index) } else { None }.unwrap_or_default();
         let answer = result.map_or_else(|error| Answer::Error(error.into()), Answer::Value);
-        self.print(findings.row_of(index), Some(batch.task(index).to_string()), &answer)
+        if let (Some(file), Answer::Error(_)) = (&mut self.failed_file, &answer) {
+            file.add(findings, &kept.source.unwrap_or_default())?;
+        }
+        let (index, id) = (findings.row_of(index), Some(batch.task(index).to_string()));
+        self.print(&Line { index, id, args: kept.args.as_deref(), answer: &answer })
     }
 
-    /// Prints the bad lines after the last task.
+    /// Prints the bad rows after the last task.
     pub fn finish(&mut self, findings: &Findings) -> Result<(), Exit> {
-        self.bad_lines(findings, u64::MAX)?;
+        self.bad_rows(findings, u64::MAX)?;
+        self.end()
+    }
+
+    /// Prints what waits; nothing more will come.
+    pub fn end(&mut self) -> Result<(), Exit> {
+        self.form.finish(&mut self.buffer);
         self.flush()?;
         self.progress.end();
+        if let Some(warning) = self.form.warning() {
+            say!("gristmill: warning: {warning}");
+        }
         Ok(())
     }
 
@@ -74,7 +112,7 @@ impl Printer {
     /// One line about what failed, if anything did.
     pub fn summary(&self) -> Option<String> {
         let first = self.first_failure.as_ref()?;
-        Some(format!("{} of {} did not succeed; the first: {first}", self.failed, counted(self.printed, "line")))
+        Some(format!("{} of {} did not succeed; the first: {first}", self.failed, counted(self.printed, self.noun)))
     }
 
     pub fn flush(&mut self) -> Result<(), Exit> {
@@ -83,27 +121,27 @@ impl Printer {
             self.progress.aside(|| out.write_all(buffer).and_then(|()| out.flush()))?;
             self.buffer.clear();
         }
-        Ok(())
+        self.failed_file.as_mut().map_or(Ok(()), FailedFile::flush)
     }
 
-    fn bad_lines(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
-        while let Some(BadRow { row, message, .. }) = findings.take_bad_before(before) {
-            self.print(row, None, &Answer::Error(Failed::input(message)))?;
+    fn bad_rows(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
+        while let Some(BadRow { row, message, source, .. }) = findings.take_bad_before(before) {
+            if let Some(file) = &mut self.failed_file {
+                file.add(findings, &source.unwrap_or_default())?;
+            }
+            let answer = Answer::Error(Failed::input(message));
+            self.print(&Line { index: row, id: None, args: None, answer: &answer })?;
         }
         Ok(())
     }
 
-    fn print(&mut self, line: u64, id: Option<String>, answer: &Answer) -> Result<(), Exit> {
-        if let Answer::Error(failed) = answer {
+    fn print(&mut self, line: &Line<'_>) -> Result<(), Exit> {
+        if let Answer::Error(failed) = line.answer {
             self.failed += 1;
-            let text = || format!("line {}: {}", line + 1, failed.line());
+            let text = || format!("{} {}: {}", self.noun, line.index + 1, failed.line());
             self.first_failure.get_or_insert_with(text);
         }
-        if self.records {
-            write_record_of(&mut self.buffer, line, id, answer);
-        } else {
-            write_bare(&mut self.buffer, answer);
-        }
+        self.form.write(&mut self.buffer, line);
         self.printed += 1;
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
     }
