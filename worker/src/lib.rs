@@ -31,6 +31,8 @@ mod process;
 mod roles;
 mod slot;
 mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod worker;
 
 pub use gristmill_shared as shared;
