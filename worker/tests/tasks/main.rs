@@ -57,6 +57,30 @@ async fn failures_are_tried_again_and_then_buried() {
 }
 
 #[tokio::test]
+async fn outputs_that_nobody_wants_are_not_stored() {
+    let mut rig = Rig::start(1).await;
+    let options = TaskOptions { ignore_result: Some(true), ..TaskOptions::default() };
+    let what = Submit { per_message: 2, options, ..Submit::to("fail") };
+    let batch = rig.submit(&what, &[("a", 0), ("b", 9)]).await;
+    let record = rig.finished(batch).await;
+    assert_eq!((count(&record, OutcomeKind::Succeeded), count(&record, OutcomeKind::Failed)), (1, 1));
+    let outcomes = rig.outcomes(batch).await;
+    assert_eq!(outcomes[0], Outcome::Value(Vec::new()));
+    let Outcome::Bad(OutcomeKind::Failed, failure) = &outcomes[1] else { panic!("it fails") };
+    assert_eq!(failure.message, "b", "how a task failed is told all the same");
+
+    // Nor does a large one become a blob.
+    let large = Submit { options: what.options.clone(), blob: true, ..Submit::to("echo") };
+    let batch = rig.submit(&large, &["x".repeat(100_000)]).await;
+    assert_eq!(rig.outcome(batch).await, Outcome::Value(Vec::new()));
+    let blobs: Vec<String> = redis::cmd("KEYS").arg("{gm}:blob:*:o*").query_async(&mut rig.conn).await.unwrap();
+    assert!(blobs.is_empty(), "{blobs:?}");
+    let kept = rig.submit(&Submit { blob: true, ..Submit::to("echo") }, &["x".repeat(100_000)]).await;
+    assert!(matches!(rig.outcome(kept).await, Outcome::Blob(_)), "without the option it does");
+    rig.nothing_left().await;
+}
+
+#[tokio::test]
 async fn a_panic_is_a_failure_with_its_text() {
     let mut rig = Rig::start(1).await;
     let batch = rig.submit(&Submit::to("crash"), &["panic"]).await;

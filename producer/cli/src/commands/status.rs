@@ -61,7 +61,14 @@ fn batch_fields(id: &str, record: &BatchRecord, now_ms: u64) -> Map<String, Valu
         ("finished_at", record.finished_at_ms.map(rfc3339).into()),
         ("cancelled_at", record.cancelled_at_ms.map(rfc3339).into()),
     ]));
+    fields.extend(written(record));
     fields
+}
+
+/// What its submitter wrote on it.
+fn written(record: &BatchRecord) -> Map<String, Value> {
+    let labels = record.labels.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+    object([("key", record.key.as_deref().into()), ("labels", Value::Object(labels.collect()))])
 }
 
 /// Ways to end badly that nothing went are many, and say nothing to people.

@@ -27,10 +27,14 @@ pub async fn fields(
     ]);
     fields.extend(match client.result_present(task).await? {
         Some(Ok(_)) => object([("state", "succeeded".into()), ("run_ms", run_ms(client, task).await?)]),
+        Some(Err(TaskError::NotKept(_))) => {
+            object([("state", "succeeded".into()), ("run_ms", run_ms(client, task).await?), ("kept", false.into())])
+        }
         Some(Err(TaskError::Ended(failure))) => ended(client, record, &failure, for_people).await?,
         Some(Err(other)) => object([("state", "ended".into()), ("message", other.to_string().into())]),
         None => unfinished(client, task, record, for_people).await?,
     });
+    fields.extend(super::written(record));
     Ok(fields)
 }
 
