@@ -3,7 +3,10 @@
 mod checking;
 mod dead;
 mod demo;
+#[cfg(test)]
+mod examples;
 mod looking;
+mod manuals;
 mod queues;
 mod submitting;
 
@@ -11,6 +14,7 @@ pub use checking::{Doctor, Fsck};
 pub use dead::{Dead, DeadAct, DeadCommand, DeadList, DeadShow, Letter, Target};
 pub use demo::Demo;
 pub use looking::{Kernels, Workers};
+pub use manuals::{Completions, Man};
 pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
 pub use submitting::{Map, Priority, Results, Submit, SubmitArgs, SummaryForm, When};
 
@@ -80,6 +84,10 @@ pub enum Command {
     Doctor(Doctor),
     /// Check every key: each task in one state, counters, leftovers; and repair
     Fsck(Fsck),
+    /// Print a script that completes commands and options in a shell
+    Completions(Completions),
+    /// Print a manual page, or write all of them
+    Man(Man),
 }
 
 #[derive(Debug, Args)]

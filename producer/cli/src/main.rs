@@ -106,12 +106,4 @@ mod tests {
         let tip = line(&["gristmill", "submit", "square", "--wiat"]);
         assert!(tip.contains("'--wait'") && !tip.contains('\n'), "{tip}");
     }
-
-    #[test]
-    fn every_help_has_an_example() {
-        for command in Cli::command().get_subcommands() {
-            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(help.starts_with("Example"), "{}", command.get_name());
-        }
-    }
 }

@@ -86,7 +86,7 @@ impl<'a> Check<'a> {
         for branch in &node.any {
             match self.node(*branch, value) {
                 Ok(()) => return Ok(()),
-                Err(misfit) => misfits.extend(misfit),
+                Err(misfit) => misfits.extend(misfit.map(|misfit| *misfit)),
             }
         }
         let rules = self.rules;

@@ -114,15 +114,15 @@ impl Misfit {
 
     /// No alternative fits: what the nearest says, or what there is to choose from.
     pub fn of_alternatives<'n>(
-        mut misfits: Vec<Box<Misfit>>,
+        mut misfits: Vec<Misfit>,
         branches: impl Iterator<Item = &'n Node>,
         given: &Given<'_>,
     ) -> Self {
         misfits.sort_by_key(|misfit| (misfit.weak, std::cmp::Reverse(misfit.path.len())));
         let mut found = misfits.into_iter();
         match (found.next(), found.next()) {
-            (Some(first), None) => return *first,
-            (Some(first), Some(_)) if !first.weak => return *first,
+            (Some(first), None) => return first,
+            (Some(first), Some(_)) if !first.weak => return first,
             _ => {}
         }
         let (mut expects, mut names) = (Vec::new(), Vec::new());

@@ -1,12 +1,14 @@
 //! One file per command.
 
 mod cancel;
+mod completions;
 mod dead;
 mod demo;
 mod dev;
 mod doctor;
 mod fsck;
 mod kernels;
+mod man;
 mod map;
 mod queue;
 mod queues;
@@ -54,6 +56,8 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Workers(args) => workers::run(global, args).await,
         Command::Doctor(args) => doctor::run(global, args).await,
         Command::Fsck(args) => fsck::run(global, args).await,
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Map(_) | Command::Demo(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
     }
 }
