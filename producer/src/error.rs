@@ -1,5 +1,6 @@
 //! Errors for people: what is wrong, which value, what to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_broker::BrokerError;
@@ -116,6 +117,15 @@ pub enum ClientError {
     /// A script refused a call that should be in order: a bug, or a foreign hand in the keys.
     #[error("a script in Redis refused the call ({0}); please report it")]
     Reply(String),
+    /// The source of a `map` failed. What came before was run.
+    #[error("the items of the map failed to come: {0}; those before were run")]
+    Source(Arc<dyn std::error::Error + Send + Sync>),
+    /// A blocking call inside of an async runtime.
+    #[error(
+        "gristmill::blocking was called inside of an async runtime, which it would stop: use gristmill::Client there, or \
+         call it from a thread of its own (std::thread::spawn)"
+    )]
+    InsideRuntime,
     /// The background task that feeds the batch is gone.
     #[error("the runtime which fed the batch {0} has ended")]
     Stopped(BatchId),

@@ -18,6 +18,7 @@
 //! lost is repeated identically.
 
 mod batch;
+pub mod blocking;
 mod builder;
 mod calls;
 mod client;
@@ -55,7 +56,7 @@ pub use handle::Handle;
 pub use in_order::{Endings, OrderedResults};
 pub use inspect::{Progress, WorkerRecord};
 pub use map::{MapHandle, Summary, Unordered};
-pub use options::{SubmitOptions, WhenFull};
+pub use options::{OnDrop, SubmitOptions, WhenFull};
 pub use results::Results;
 pub use shared_data::SharedData;
 pub use status::TaskStatus;

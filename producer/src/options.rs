@@ -26,6 +26,18 @@ pub enum WhenFull {
     Wait,
 }
 
+/// What becomes of a `map` whose handle is dropped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDrop {
+    /// What has not started is cancelled.
+    #[default]
+    Cancel,
+    /// No further items are taken; what is enqueued runs.
+    Leave,
+    /// All items are enqueued, as far as the runtime lives to do so, and run.
+    Detach,
+}
+
 /// Options of a submission. Each field comes from the first of these levels that sets it: the call (`submit_with`), the
 /// bound client ([`Client::with`](crate::Client::with)), the client ([`defaults`](crate::ClientBuilder::defaults)), the kernel
 /// (`#[kernel(retries = 2)]`, known to the worker), and the default. Labels are gathered from all levels.
@@ -66,6 +78,8 @@ pub struct SubmitOptions {
     pub chunk: Option<u32>,
     /// Results of a `map` stay in Redis until its handle was told that they are safe.
     pub acknowledge: Option<bool>,
+    /// What becomes of a `map` whose handle is dropped before its end; none: what has not started is cancelled.
+    pub on_drop: Option<OnDrop>,
     /// The idempotency key of a `submit`: within the window, the same key is the same task.
     pub key: Option<String>,
     /// How long the key is kept, from 1 s to 30 days; none: 24 h.
@@ -196,6 +210,14 @@ impl SubmitOptions {
     #[must_use]
     pub fn acknowledge(mut self, wanted: bool) -> Self {
         self.acknowledge = Some(wanted);
+        self
+    }
+
+    /// Cancels a `map` whose handle is dropped, or lets it be. Results that its handle did not deliver can be collected by
+    /// the batch's id.
+    #[must_use]
+    pub fn on_drop(mut self, choice: OnDrop) -> Self {
+        self.on_drop = Some(choice);
         self
     }
 

@@ -43,7 +43,7 @@ type Places = HashMap<u64, Vec<usize>>;
 /// let mut ended = gristmill::as_completed(handles);
 /// while let Some((handle, result)) = ended.next().await {
 ///     match result {
-///         Ok(square) => println!("{}: {square}", handle.id()),
+///         Ok(n) => println!("{}: {n}", handle.id()),
 ///         Err(error) => eprintln!("{error}"),
 ///     }
 /// }
@@ -120,6 +120,11 @@ impl<T> AsCompleted<T> {
     /// The handles that have not come yet, in their order.
     pub fn into_rest(self) -> Vec<Handle<T>> {
         self.handles.into_iter().flatten().collect()
+    }
+
+    /// One that has not come, which is not waited for any more.
+    pub(crate) fn take_any(&mut self) -> Option<Handle<T>> {
+        self.handles.iter_mut().find_map(Option::take)
     }
 
     /// The next one with the place that it had among all.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gristmill::shared::{ConsumerId, Keys, Message, Outcome};
-use gristmill::{BatchId, Client, MapHandle, Namespace, QueueName, SubmitOptions};
+use gristmill::{BatchId, Client, ClientError, MapHandle, Namespace, QueueName, SubmitOptions};
 use gristmill_broker::{Broker, Budget, Call, Claim, Ending, Run, Settlement, Sources};
 use gristmill_embedded::EmbeddedRedis;
 use redis::aio::MultiplexedConnection;
@@ -133,7 +133,8 @@ async fn results_that_the_caller_never_got_stay_for_others() {
         let result = scene.client.result_present(batch.task(index)).await.unwrap();
         assert_eq!(result.unwrap().unwrap(), [0xc0]);
     }
-    assert!(scene.client.result_present(batch.task(TASKS)).await.unwrap().is_none());
+    let beyond = scene.client.result_present(batch.task(TASKS)).await;
+    assert!(matches!(beyond, Err(ClientError::NoSuchTask(task)) if task.index == TASKS));
 }
 
 #[tokio::test]

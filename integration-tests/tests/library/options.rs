@@ -211,6 +211,14 @@ async fn ignored_results_of_a_map_are_counted_and_take_no_room() {
     let record = soon(scene.client.batch(batch).wait()).await.unwrap();
     assert_eq!((record.count(OutcomeKind::Succeeded), record.stopped), (20, false));
     assert!(scene.redis.command::<u64>(&format!("HGET {{gm}}:batch:{batch} result_bytes")) < 1000);
-    let fsck = Cli::new(&scene.redis).run(&["fsck"]);
+    let (cli, id) = (Cli::new(&scene.redis), batch.to_string());
+    let bare = cli.run(&["results", &id]);
+    assert_eq!((bare.code, bare.stdout.as_str()), (0, ""));
+    assert!(bare.stderr.contains("20 tasks succeeded without an output"), "{}", bare.stderr);
+    let records = cli.run(&["results", &id, "--records"]).ok();
+    assert_eq!(records.lines().next().unwrap(), format!("{{\"index\":0,\"id\":\"{id}.0\",\"kept\":false}}"));
+    let status = cli.run(&["status", &format!("{id}.0")]).ok();
+    assert!(status.contains("succeeded") && status.contains("kept"), "{status}");
+    let fsck = cli.run(&["fsck"]);
     assert_eq!(fsck.code, 0, "{}{}", fsck.stdout, fsck.stderr);
 }

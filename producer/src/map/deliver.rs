@@ -9,7 +9,7 @@ use gristmill_shared::message::BlobRef;
 use gristmill_shared::results::{Collected, CollectorStream, DeliveredRun};
 use tokio::sync::mpsc;
 
-use super::handle::size;
+use super::inbox::size;
 use super::state::{Mode, Phase, Shared};
 use crate::calls::call;
 use crate::client::Client;

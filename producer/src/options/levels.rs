@@ -25,6 +25,7 @@ impl SubmitOptions {
             room_timeout,
             chunk,
             acknowledge,
+            on_drop,
             key,
             key_window,
             labels,
@@ -51,6 +52,7 @@ impl SubmitOptions {
             room_timeout: room_timeout.or(base.room_timeout),
             chunk: chunk.or(base.chunk),
             acknowledge: acknowledge.or(base.acknowledge),
+            on_drop: on_drop.or(base.on_drop),
             key: key.or_else(|| base.key.clone()),
             key_window: key_window.or(base.key_window),
             labels: all_labels,
@@ -64,7 +66,7 @@ impl SubmitOptions {
 mod tests {
     use super::*;
     use crate::SharedData;
-    use crate::options::WhenFull;
+    use crate::options::{OnDrop, WhenFull};
     use gristmill_shared::{Lane, QueueName};
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -90,6 +92,7 @@ mod tests {
             room_timeout: seconds(9),
             chunk: Some(u32::from(n)),
             acknowledge: Some(n == 1),
+            on_drop: Some(if n == 1 { OnDrop::Leave } else { OnDrop::Detach }),
             key: Some(format!("k{n}")),
             key_window: seconds(10),
             labels: [("all".to_owned(), n.to_string())].into(),

@@ -33,14 +33,6 @@ impl Collector {
         self
     }
 
-    /// Waits for the outcome of a batch of one.
-    pub async fn single(&self, batch: BatchId) -> Result<crate::outcome::Outcome, ResultsError> {
-        match self.task(batch.task(0)).await? {
-            Collected::Outcome(outcome, _) => Ok(outcome),
-            Collected::Delivered => Err(ResultsError::Expired { batch, missing: 1 }),
-        }
-    }
-
     /// Waits for the outcome of one task.
     pub async fn task(&self, task: TaskId) -> Result<Collected, ResultsError> {
         match self.stream(task.batch).only(task.index).next().await {

@@ -1,0 +1,121 @@
+//! The verbs without async, on plain threads and, wrongly, inside of a runtime.
+
+use std::time::{Duration, Instant};
+
+use gristmill::blocking::{Client, as_completed, gather, try_gather, wait};
+use gristmill::{ClientError, OutcomeKind, SubmitOptions, TaskError, Until};
+use gristmill_integration_tests::{Redis, WorkerOptions, WorkerProcess};
+use gristmill_kernels::test_kernels::fail;
+use gristmill_kernels::{sleep, square};
+
+fn scene() -> (Client, WorkerProcess, Redis) {
+    let redis = Redis::start();
+    let worker = WorkerOptions::new().consumers(2).test_kernels().start(&redis);
+    (Client::connect(redis.url()).unwrap(), worker, redis)
+}
+
+#[test]
+fn every_verb_works_on_plain_threads() {
+    let (client, _worker, _redis) = scene();
+    let handle = client.submit(square, 7).unwrap();
+    assert_eq!((handle.result().unwrap(), handle.try_result().unwrap()), (49, Some(49)));
+    assert!(
+        handle.status().unwrap().has_succeeded() && handle.exists().unwrap() && handle.progress().unwrap().is_none()
+    );
+    assert_eq!(client.handle::<i64>(handle.id()).map(|n| n + 1).result().unwrap(), 50);
+    assert_eq!(handle.outcome().unwrap(), OutcomeKind::Succeeded);
+    assert!(!handle.cancel().unwrap() && handle.forget().unwrap() && !handle.exists().unwrap());
+
+    let squares: Result<Vec<i64>, TaskError> = client.map(square, 0..500).unwrap().collect();
+    assert_eq!(squares.unwrap(), (0..500).map(|n| n * n).collect::<Vec<_>>());
+    let sum: i64 = client.map_unordered(square, 0..500).unwrap().map(|(_, n)| n.unwrap()).sum();
+    assert_eq!(sum, (0..500).map(|n| n * n).sum::<i64>());
+    let torn = client.try_map(square, [Ok(1), Err("torn")]).unwrap().collect::<Vec<_>>();
+    assert!(torn.len() == 2 && torn[1].as_ref().unwrap_err().to_string().contains("torn"));
+
+    let slow = client.submit(sleep, 60.0).unwrap().map(|()| 0);
+    let quick = client.submit(square, 3).unwrap();
+    let bad = client.submit(fail, ("no".into(), 9)).unwrap().map(i64::from);
+    let error = slow.result_timeout(Duration::from_millis(20)).unwrap_err();
+    assert!(matches!(error, TaskError::Timeout { .. }), "{error}");
+    let ended: Vec<_> = as_completed([quick.clone(), bad.clone()]).collect();
+    assert!(ended.len() == 2 && ended.iter().all(|(handle, result)| result.is_ok() == (handle.id() == quick.id())));
+    let waited = wait([slow.clone(), quick.clone()], Until::First, None).unwrap();
+    assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
+    let all = gather([bad.clone(), quick.clone()]).unwrap();
+    assert!(all[0].is_err() && all[1].as_ref().unwrap() == &9);
+    assert_eq!(try_gather([quick.clone(), quick]).unwrap(), [9, 9]);
+    assert!(slow.cancel().unwrap());
+    assert_eq!(slow.outcome().unwrap(), OutcomeKind::Cancelled);
+
+    let batch = client.batch(client.map(square, 0..10).unwrap().detach().unwrap());
+    assert_eq!(batch.wait().unwrap().count(OutcomeKind::Succeeded), 10);
+    assert_eq!(batch.results::<i64>().map(|(_, n)| n.unwrap()).sum::<i64>(), 285);
+    assert_eq!(batch.collect::<i64>().unwrap().len(), batch.collect_all::<i64>().unwrap().len());
+    assert_eq!(client.wait(client.inner().live_consumers()).unwrap().unwrap(), 2);
+}
+
+#[test]
+fn a_map_gives_up_waiting_and_cancels_what_is_left_when_it_is_dropped() {
+    let (client, _worker, _redis) = scene();
+    let client = client.with(SubmitOptions::new().chunk(1));
+    let mut slept = client.map(sleep, vec![0.5; 100]).unwrap();
+    let error = slept.next_timeout(Duration::from_millis(20)).unwrap().unwrap_err();
+    assert!(matches!(error, TaskError::Timeout { .. }), "{error}");
+    slept.next_timeout(Duration::from_secs(30)).unwrap().unwrap();
+    let batch = client.batch(slept.id());
+    drop(slept);
+    // The cancel is there when the handle is gone: the program might end now.
+    assert!(batch.status().unwrap().total.is_some());
+    assert!(batch.wait().unwrap().count(OutcomeKind::Cancelled) > 50);
+}
+
+#[test]
+fn threads_share_a_client_and_another_lives_in_each_thread() {
+    let (client, _worker, redis) = scene();
+    let url = redis.url();
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let (shared, url) = (client.clone(), url.clone());
+            scope.spawn(move || {
+                let own = Client::connect(url).unwrap();
+                assert_eq!(own.handle::<i64>(shared.submit(square, n).unwrap().id()).result().unwrap(), n * n);
+            });
+        }
+    });
+}
+
+fn is_refused<T>(result: Result<T, impl Into<TaskError>>) -> bool {
+    matches!(result.err().map(Into::into), Some(TaskError::Client(ClientError::InsideRuntime)))
+}
+
+#[test]
+fn inside_of_a_runtime_it_says_so_and_stops_nobody() {
+    let (client, _worker, redis) = scene();
+    let handle = client.submit(square, 7).unwrap();
+    let mut map = client.map(square, 0..3).unwrap();
+    let began = Instant::now();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let error = Client::connect(redis.url()).err().unwrap();
+        assert!(
+            matches!(error, ClientError::InsideRuntime) && error.to_string().contains("gristmill::Client"),
+            "{error}"
+        );
+        assert!(is_refused(client.submit(square, 8)) && is_refused(client.map(square, 0..3)));
+        assert!(
+            is_refused(handle.result()) && is_refused(handle.cancel()) && is_refused(client.batch(map.id()).wait())
+        );
+        assert!(is_refused(map.next().unwrap()) && map.next().is_none(), "told once, then over");
+        assert_eq!(as_completed([handle.clone(), handle.clone()]).filter(|(_, result)| result.is_err()).count(), 2);
+        assert!(is_refused(gather([handle.clone()])) && is_refused(wait([handle.clone()], Until::All, None)));
+        // A thread of its own is what the error recommends.
+        let handle = handle.clone();
+        assert_eq!(std::thread::spawn(move || handle.result().unwrap()).join().unwrap(), 49);
+        // Nor does it matter where the last of it is dropped.
+        drop(client);
+    });
+    assert!(began.elapsed() < Duration::from_secs(20));
+    assert_eq!(map.map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 4], "outside it goes on");
+    assert_eq!(handle.result().unwrap(), 49);
+}
