@@ -18,7 +18,7 @@ pub mod wait;
 pub mod worker;
 
 pub use chunk::{enqueue_chunk, enqueue_messages};
-pub use cli::{Cli, Output};
+pub use cli::{Cli, Output, Running};
 pub use deployed::DeployedRedis;
 pub use log::{Line, Log};
 pub use netns::{Machine, Network};
@@ -32,3 +32,8 @@ pub use worker::{WorkerOptions, WorkerProcess};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// Those of docs/kernels.md, which also run.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/kernels.md")]
+struct KernelsPage;

@@ -22,6 +22,7 @@ fn the_files_that_the_documentation_names_exist() {
         ARCHITECTURE,
         include_str!("../../docs/protocol.md"),
         include_str!("../../docs/delivery.md"),
+        include_str!("../../docs/kernels.md"),
         include_str!("../../README.md"),
     ];
     let mut found = 0;

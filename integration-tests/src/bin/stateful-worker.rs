@@ -13,6 +13,7 @@ struct Model(Vec<u8>);
 struct Scratch {
     pid: u32,
     threads: usize,
+    bytes: Vec<u8>,
 }
 
 struct Absent;
@@ -29,6 +30,8 @@ fn model(ctx: &TaskContext, wait_ms: u64) -> Result<(usize, u8, u32), KernelErro
 #[kernel]
 fn scratch(ctx: &TaskContext) -> Result<(u32, usize, u32), KernelError> {
     let scratch = ctx.state::<Scratch>()?;
+    // Long enough for the memory to be looked at.
+    std::thread::sleep(Duration::from_millis(if scratch.bytes.is_empty() { 0 } else { 150 }));
     Ok((scratch.pid, scratch.threads, std::process::id()))
 }
 
@@ -103,7 +106,8 @@ fn model_bytes() -> Result<Model, std::num::ParseIntError> {
 }
 
 fn make_scratch() -> Result<Scratch, String> {
-    match std::env::var("INIT").unwrap_or_default().as_str() {
+    let how = std::env::var("INIT").unwrap_or_default();
+    match how.as_str() {
         "error" => return Err("no scratch disk".to_owned()),
         "panic" => panic!("no scratch disk at all"),
         "hang" => loop {
@@ -118,7 +122,8 @@ fn make_scratch() -> Result<Scratch, String> {
         }
     });
     let threads = std::fs::read_dir("/proc/self/task").map_err(|error| error.to_string())?.count();
-    Ok(Scratch { pid: std::process::id(), threads })
+    let bytes = vec![1; if how == "large" { 200 << 20 } else { 0 }];
+    Ok(Scratch { pid: std::process::id(), threads, bytes })
 }
 
 fn main() -> ExitCode {

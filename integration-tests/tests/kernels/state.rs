@@ -50,6 +50,21 @@ async fn each_consumer_has_a_state_of_its_own() {
 }
 
 #[tokio::test]
+async fn what_init_has_made_counts_against_no_limit() {
+    let limits = ["--memory-limit", "64MiB", "--max-memory-per-consumer", "32MiB"];
+    let mill = mill().variable("INIT", "large").worker_args(limits).start().unwrap();
+    let client = client(&mill).await;
+    let mut pids = BTreeSet::new();
+    for _ in 0..3 {
+        let (.., pid): (u32, usize, u32) =
+            client.submit_dyn("scratch", &(), &SubmitOptions::new()).await.unwrap().result().await.unwrap();
+        pids.insert(pid);
+    }
+    assert_eq!(pids.len(), 1, "nobody makes room");
+    mill.stop().unwrap();
+}
+
+#[tokio::test]
 async fn a_state_that_is_missing_is_named() {
     let mill = mill().start().unwrap();
     let failed = failure(&client(&mill).await, "absent", ()).await;
