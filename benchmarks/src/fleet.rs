@@ -18,9 +18,15 @@ pub struct Fleet {
 impl Fleet {
     /// Starts Redis and a worker with so many consumers, and waits until all of them hold a lease.
     pub async fn start(consumers: u64) -> Result<Self, Box<dyn Error>> {
+        Self::start_with(consumers, &[]).await
+    }
+
+    /// The same, with further arguments of the worker.
+    pub async fn start_with(consumers: u64, args: &[&str]) -> Result<Self, Box<dyn Error>> {
         let redis = EmbeddedRedis::start()?;
         let worker = Command::new(beside("gristmill-worker")?)
             .args(["--redis", &redis.url(), "--consumers", &consumers.to_string()])
+            .args(args)
             // At the end Redis may go before the last consumer: no news.
             .env("GRISTMILL_LOG", "error")
             .stdin(Stdio::null())

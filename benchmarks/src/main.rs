@@ -3,6 +3,8 @@
 //!
 //! `cargo build --release && target/release/gristmill-benchmarks`
 //!
+//! `gristmill-benchmarks shared`: bytes through Redis for 1 GiB of shared input, and what it costs per task.
+//!
 //! `make bench-recovery`, or `gristmill-benchmarks recovery`: how soon work goes on when something died.
 
 mod fleet;
@@ -11,6 +13,7 @@ mod memory;
 mod recovery;
 mod roundtrip;
 mod throughput;
+mod shared_input;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -41,7 +44,8 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     match args.next().as_deref() {
         None => measure().await.map(|()| true),
         Some("recovery") => recovery::run(args).await,
-        Some(other) => Err(format!("{other:?} is unknown: use no argument, or recovery").into()),
+        Some("shared") => shared_input::run(args).await,
+        Some(other) => Err(format!("{other:?} is unknown: use no argument, recovery or shared").into()),
     }
 }
 
