@@ -50,6 +50,16 @@ fn visit(number: u64, free: u64) -> Result<String, KernelError> {
     Ok(host)
 }
 
+/// Appends its number to `$VISITS`, takes its time, and returns the square; an odd multiple of 7 fails.
+#[kernel]
+fn noted(number: u64, wait_us: u64) -> Result<u64, KernelError> {
+    let path = std::env::var("VISITS").map_err(|_| KernelError::fatal("VISITS is not set"))?;
+    let mut file = OpenOptions::new().create(true).append(true).open(path)?;
+    file.write_all(format!("{number}\n").as_bytes())?;
+    std::thread::sleep(Duration::from_micros(wait_us));
+    if number % 14 == 7 { Err(KernelError::new("unlucky")) } else { Ok(number * number) }
+}
+
 fn load() -> std::io::Result<()> {
     LOADED.get_or_init(|| 42);
     let bytes = std::env::var("PRELOAD_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
@@ -60,5 +70,5 @@ fn load() -> std::io::Result<()> {
 }
 
 fn main() -> ExitCode {
-    Worker::new(kernels![loaded, leave_program, visit]).preload(load).main()
+    Worker::new(kernels![loaded, leave_program, visit, noted]).preload(load).main()
 }

@@ -21,6 +21,7 @@ mod passwords;
 mod progress;
 mod queue_commands;
 mod refusals;
+mod resume;
 mod rig;
 mod set_up;
 mod signals;

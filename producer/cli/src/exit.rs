@@ -46,6 +46,15 @@ impl Exit {
         Self { code, message: None }
     }
 
+    /// The same with a word about what to do, if it says anything.
+    pub fn and_say(mut self, hint: &str) -> Self {
+        if let Some(message) = &mut self.message {
+            message.push_str("; ");
+            message.push_str(hint);
+        }
+        self
+    }
+
     /// Bad usage.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Self::USAGE, message)

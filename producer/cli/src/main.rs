@@ -19,6 +19,7 @@ mod private;
 mod progress;
 mod record;
 mod said;
+mod resume;
 mod say;
 mod schema;
 mod session;

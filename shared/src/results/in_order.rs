@@ -255,7 +255,7 @@ impl InOrder {
     async fn gap(&mut self, total: u64) -> Result<(), ResultsError> {
         let bucket = Keys::bucket_of(self.at);
         for bucket in (bucket.saturating_sub(1)..=bucket).rev() {
-            let before = self.firsts(bucket).await?.into_iter().filter(|first| *first < self.at).next_back();
+            let before = self.firsts(bucket).await?.into_iter().rfind(|first| *first < self.at);
             let Some(first) = before else { continue };
             let mut question = Pipeline::with_capacity(1);
             question.hget(self.reader.keys.results(self.batch, bucket), first);

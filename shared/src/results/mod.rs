@@ -25,7 +25,6 @@ pub use stream::{CollectorStream, DeliveredRun};
 
 /// What a collector knows of a task that has ended.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are outcomes, and are not kept")]
 pub enum Collected {
     /// How it ended, and how long it ran. [`Outcome::Blob`] only where no blobs are to be read.
     Outcome(Outcome, TaskTime),

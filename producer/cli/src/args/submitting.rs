@@ -45,6 +45,7 @@ pub struct Submit {
 #[command(after_help = "Examples:
   seq 1000 | gristmill map square
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going
+  gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going --resume
   gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
   gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail
   gristmill map image.thumbnail --input images.csv --failed again.csv --max-failures 100
@@ -72,6 +73,13 @@ pub struct Map {
     /// columns index, id, then one for the value or one for each field of the first, then error_kind, error
     #[arg(long, value_enum, value_name = "jsonl|csv|tsv")]
     pub output_format: Option<OutputFormat>,
+    /// Go on with the map that was to write the output and was interrupted, however that was: what has ended does not
+    /// run again. Meanwhile a file <FILE>.gristmill stands beside it
+    #[arg(long)]
+    pub resume: bool,
+    /// Begin anew, although the output belongs to a map that was interrupted
+    #[arg(long, requires = "output", conflicts_with = "resume")]
+    pub restart: bool,
     /// Print {"index", "id", "value" | "error"} instead of bare values
     #[arg(long)]
     pub records: bool,

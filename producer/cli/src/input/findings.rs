@@ -68,6 +68,11 @@ impl Findings {
         self.state().bad.pop_front_if(|bad| bad.tasks_before <= index)
     }
 
+    /// The same before a row.
+    pub fn take_bad_before_row(&self, row: u64) -> Option<BadRow> {
+        self.state().bad.pop_front_if(|bad| bad.row < row)
+    }
+
     /// The place of the row, from 0, which became the task `index`.
     pub fn row_of(&self, index: u64) -> u64 {
         let state = self.state();

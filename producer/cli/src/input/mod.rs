@@ -11,6 +11,7 @@ mod decimal;
 mod findings;
 mod grid;
 mod lines;
+mod plan;
 mod reader;
 mod record;
 mod rows;
@@ -28,9 +29,10 @@ pub use self::axis::Axis;
 pub use self::cells::line_of;
 pub use self::findings::{BadRow, Findings, Kept};
 pub use self::grid::Grid;
+pub use self::plan::{Earlier, EndedRow, Head, Plan};
 #[expect(unused_imports, reason = "a command that makes other tasks of rows than the arguments of a kernel")]
 pub use self::reader::Made;
-pub use self::reader::{Input, Make, Reading, Rest, check, start};
+pub use self::reader::{Input, Make, Reading, Rest, check, count_rows, go_on, start};
 #[expect(unused_imports, reason = "the same")]
 pub use self::record::{Cell, Record};
 pub use self::rows::Source;

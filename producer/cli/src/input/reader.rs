@@ -6,6 +6,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::findings::{BadRow, Findings, Kept};
+use super::plan::{EndedRow, Fate, Head, Plan};
 use super::record::Record;
 use super::rows::{Rows, Source};
 use crate::json;
@@ -83,6 +84,12 @@ impl Rest {
 
 /// Starts reading.
 pub fn start(source: Source, make: Box<dyn Make>, reading: Reading) -> Input {
+    go_on(source, make, reading, Plan::default()).0
+}
+
+/// The same where not all rows need to run. Nothing is handed on before the rows are known that need not.
+pub fn go_on(source: Source, make: Box<dyn Make>, reading: Reading, plan: Plan) -> (Input, oneshot::Receiver<Head>) {
+    let (to_head, from_head) = oneshot::channel();
     let findings = Arc::new(Findings::default());
     let (to, portions) = mpsc::channel(PORTIONS);
     let (end, rest) = oneshot::channel();
@@ -95,13 +102,24 @@ pub fn start(source: Source, make: Box<dyn Make>, reading: Reading) -> Input {
                 return;
             }
         };
-        let reader = Reader { findings: noted, to, portion: Vec::new(), bytes: 0, kept: Vec::new(), reading, waits };
+        let (portion, kept, head) = (Vec::new(), Vec::new(), Some((plan, Head::default(), to_head)));
+        let reader = Reader { findings: noted, to, portion, bytes: 0, kept, reading, head, waits };
         if let Some(rest) = reader.run(source, make) {
             // Whoever wants it waits for it.
             let _ = end.send(rest);
         }
     });
-    Input { findings, portions, rest }
+    (Input { findings, portions, rest }, from_head)
+}
+
+/// How many rows an input has.
+pub fn count_rows(source: Source) -> std::io::Result<u64> {
+    let mut rows = Rows::open(source).map_err(std::io::Error::other)?;
+    if let Some(total) = rows.total() {
+        return Ok(total);
+    }
+    while rows.next()?.is_some() {}
+    Ok(rows.taken)
 }
 
 /// The first bad row of an input; none, or how many rows it has.
@@ -144,6 +162,8 @@ struct Reader {
     /// What is kept of the rows of the portion.
     kept: Vec<Kept>,
     reading: Reading,
+    /// As long as there may be rows that need not run.
+    head: Option<(Plan, Head, oneshot::Sender<Head>)>,
     /// The thread waits for room, or for the word that nobody wants more.
     waits: Runtime,
 }
@@ -156,6 +176,7 @@ impl Reader {
             Ok(rows) => rows,
             Err(message) => {
                 self.stop(BadRow { tasks_before: 0, row: 0, place: "line 1".into(), message, source: None });
+                self.end_head();
                 return None;
             }
         };
@@ -165,6 +186,9 @@ impl Reader {
             state.rows = rows.total();
         }
         loop {
+            if self.head.as_ref().is_some_and(|(plan, ..)| plan.is_past(rows.taken)) {
+                self.end_head();
+            }
             let row = match rows.next() {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
@@ -174,9 +198,10 @@ impl Reader {
                 }
             };
             match row.and_then(|record| make.row(record)) {
-                Ok(made) => self.push(made, &rows),
+                Ok(made) => self.take(made, &rows),
                 Err(message) => {
                     if !self.bad(&rows, message) {
+                        self.end_head();
                         self.hand_on();
                         return Some(Rest { rows, make });
                     }
@@ -184,21 +209,62 @@ impl Reader {
             }
             // A slow writer's row is not held back until the portion is full.
             let full = self.portion.len() >= PORTION || self.bytes >= PORTION_BYTES || !rows.has_more();
-            if full && !self.hand_on() {
+            if full && self.head.is_none() && !self.hand_on() {
                 return Some(Rest { rows, make });
             }
         }
+        self.end_head();
         self.hand_on();
         self.findings.state().rows = Some(rows.taken);
         None
     }
 
-    fn push(&mut self, made: Made, rows: &Rows) {
+    /// What is known to need no run is left out.
+    fn take(&mut self, made: Made, rows: &Rows) {
+        let row = rows.taken - 1;
+        let fate = self.head.as_mut().map_or(Fate::Runs, |(plan, ..)| plan.next(row));
+        if fate == Fate::Runs {
+            return self.push(made, rows);
+        }
+        self.leave_out();
+        self.tell(rows, Some(&made));
+        if let Fate::Ended { earlier, task } = fate {
+            let kept = self.keep(&made, rows);
+            if let Some((_, head, _)) = &mut self.head {
+                head.left_out.insert(row);
+                head.ended.push_back(EndedRow { row, earlier, task, kept });
+            }
+        }
+    }
+
+    /// Tells the row again, if somebody wants that.
+    fn tell(&self, rows: &Rows, made: Option<&Made>) {
+        if let Some(to) = self.head.as_ref().and_then(|(plan, ..)| plan.told(rows.taken - 1)) {
+            let source = if rows.is_grid() { made.map(shown).unwrap_or_default() } else { rows.source() };
+            // Whoever is gone wants it no more.
+            let _ = self.waits.block_on(to.send(source));
+        }
+    }
+
+    /// From here on all rows run.
+    fn end_head(&mut self) {
+        let Some((plan, mut head, to)) = self.head.take() else { return };
+        plan.into_written().ranges().for_each(|range| head.left_out.insert_range(range));
+        // Whoever wants it waits for it.
+        let _ = to.send(head);
+    }
+
+    fn keep(&self, made: &Made, rows: &Rows) -> Kept {
         let Reading { keep_sources, keep_args, .. } = self.reading;
-        if keep_sources || keep_args {
-            let source = keep_sources.then(|| if rows.is_grid() { shown(&made) } else { rows.source() });
-            let args = keep_args.then(|| made.shown.unwrap_or_else(|| made.args.clone()).into_boxed_slice());
-            self.kept.push(Kept { source: source.map(Vec::into_boxed_slice), args });
+        let source = keep_sources.then(|| if rows.is_grid() { shown(made) } else { rows.source() });
+        let args = keep_args.then(|| made.shown.as_ref().unwrap_or(&made.args).clone().into_boxed_slice());
+        Kept { source: source.map(Vec::into_boxed_slice), args }
+    }
+
+    fn push(&mut self, made: Made, rows: &Rows) {
+        if self.reading.keep_sources || self.reading.keep_args {
+            let kept = self.keep(&made, rows);
+            self.kept.push(kept);
         }
         self.bytes += made.args.len();
         self.portion.push(made.args);
@@ -206,13 +272,31 @@ impl Reader {
 
     /// Notes a bad row; `false` if it ends the reading.
     fn bad(&mut self, rows: &Rows, message: String) -> bool {
-        let tasks_before = self.findings.state().tasks + self.portion.len() as u64;
+        if self.head.as_ref().is_some_and(|(plan, ..)| plan.is_written(rows.taken - 1)) {
+            self.leave_out();
+            self.tell(rows, None);
+            return true;
+        }
+        let tasks_before = self.tasks();
         let source = self.reading.keep_sources.then(|| rows.source());
         let bad = BadRow { tasks_before, row: rows.taken - 1, place: rows.place(), message, source };
         if !self.reading.keep_going {
             self.stop(bad);
             return false;
         }
+        self.leave_out();
+        self.findings.state().bad.push_back(bad);
+        true
+    }
+
+    /// Tasks so far.
+    fn tasks(&self) -> u64 {
+        self.findings.state().tasks + self.portion.len() as u64
+    }
+
+    /// Here stands a row that is no task.
+    fn leave_out(&mut self) {
+        let tasks_before = self.tasks();
         let mut state = self.findings.state();
         match state.places.last_mut() {
             Some((before, count)) if *before == tasks_before => *count += 1,
@@ -221,8 +305,6 @@ impl Reader {
                 state.places.push((tasks_before, count));
             }
         }
-        state.bad.push_back(bad);
-        true
     }
 
     fn stop(&self, bad: BadRow) {

@@ -83,6 +83,11 @@ impl Form {
         }
     }
 
+    /// Whether values stand alone, a line each.
+    pub fn is_bare(&self) -> bool {
+        matches!(self.kind, Kind::Bare)
+    }
+
     /// How many answers still wait.
     pub fn waiting(&self) -> u64 {
         match &self.kind {

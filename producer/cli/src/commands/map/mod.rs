@@ -1,25 +1,32 @@
 //! `gristmill map`.
 
+mod answers;
+mod begin;
 pub(super) mod failed;
 pub(super) mod files;
 mod printer;
 pub(super) mod summary;
 
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt, stream};
 use gristmill::shared::duration::{FOREVER, from_now};
-use gristmill::{BatchId, Client, MapHandle, OutcomeKind, SubmitOptions, Summary, TaskError, Unordered};
+use gristmill::{BatchId, Client, OutcomeKind, SubmitOptions, Summary, TaskError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use self::answers::Answers;
+use self::begin::{Beginner, Begun, Ends};
 use self::failed::Unread;
 use self::printer::Printer;
 use super::submit::options;
 use crate::args::{Global, Map, SummaryForm};
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::input::{self, Arguments, Findings, Input, Reading};
+use crate::input::{Arguments, Findings, Input, Reading};
+use crate::resume::{Answered, Keeper};
 use crate::signals::Signals;
 use crate::{kernel_check, say, session};
 
@@ -27,6 +34,8 @@ use crate::{kernel_check, say, session};
 /// not started then are cancelled.
 const AFTER_BAD_LINE: Duration = Duration::from_secs(2);
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// What an interrupted map leaves to do.
+const RESUME_HINT: &str = "the same command with --resume goes on";
 /// How long cancelling, and the outcomes of what was cancelled, are waited for.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 
@@ -41,10 +50,15 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     if args.check {
         files::check(&args, &mut *make)?;
     }
-    let printer = Printer::new(files::output(&args)?, files::failed(&args)?, &args);
     let (keep_sources, keep_args) = (args.failed.is_some(), args.with_args);
     let reading = Reading { keep_going: args.keep_going, keep_sources, keep_args };
-    let Input { findings, portions, rest } = input::start(input, make, reading);
+    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
+    let (mut failed, mut ends) = (files::failed(&args)?, Ends { signals: &mut *signals, deadline });
+    let beginner = Beginner { args: &args, client: &client, make, reading };
+    let Some(begun) = beginner.begin(input, &mut failed, &mut ends).await? else { return Ok(()) };
+    let Begun { out, written, input: Input { findings, portions, rest }, ended, keeper } = begun;
+    let mut printer = Printer::new(out, failed, &args);
+    printer.go_on(written);
     let unread = Unread::new(rest, files::is_there(&args));
     if printer.progress().is_seen()
         && let Some(file) = files::countable(&args)
@@ -53,80 +67,44 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     }
     let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
     let lines = lines.flat_map(stream::iter);
-    let handle = client.map_raw(&args.kernel, lines, &options).await?;
+    // Nothing is enqueued before it is written down that it will be.
+    let (go, gate) = oneshot::channel::<()>();
+    let gate = stream::once(async {
+        if gate.await.is_err() {
+            std::future::pending().await
+        }
+    });
+    let lines = gate.filter_map(|()| ready(None)).chain(lines);
+    let handle = client.map_raw(&args.kernel, lines, &options.acknowledge(keeper.is_some())).await?;
     let batch = handle.id();
-    let outcomes =
-        if args.unordered { Outcomes::Unordered(handle.unordered()) } else { Outcomes::Ordered { handle, next: 0 } };
-    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
+    let keeper = keeper.map(|keeper| keeper.submit(batch, args.resume)).transpose()?.flatten();
+    // The map waits for it for as long as its handle lives.
+    let _ = go.send(());
+    let answers = Answers::new(handle, args.unordered, ended, findings.clone());
     let (summary, max_failures) = (args.summary, args.max_failures.unwrap_or(u64::MAX));
-    let mut run = Run { client, batch, outcomes, findings, printer, deadline, summary, max_failures, from: 0 };
-    let ended = run.run(signals).await;
+    let mut run =
+        Run { client, batch, answers, findings, printer, keeper, deadline, summary, max_failures, from: 0, cut: None };
+    let ended = run.run(signals).await.map_err(|exit| run.with_hint(exit));
     let written = run.write_failed(unread).await;
     ended.and(written)
-}
-
-/// Results in either order.
-enum Outcomes {
-    Ordered {
-        handle: MapHandle<Vec<u8>>,
-        next: u64,
-    },
-    Unordered(Unordered<Vec<u8>>),
-    /// Parted from.
-    Left,
-}
-
-type Outcome = (u64, Result<Vec<u8>, TaskError>);
-
-impl Outcomes {
-    async fn next(&mut self) -> Option<Outcome> {
-        match self {
-            Self::Ordered { handle, next } => {
-                let outcome = handle.next().await?;
-                *next += 1;
-                Some((*next - 1, outcome))
-            }
-            Self::Unordered(handle) => handle.next().await,
-            Self::Left => None,
-        }
-    }
-
-    fn summary(&self) -> Option<Summary> {
-        match self {
-            Self::Ordered { handle, .. } => Some(handle.summary()),
-            Self::Unordered(handle) => Some(handle.summary()),
-            Self::Left => None,
-        }
-    }
-
-    async fn cancel(&self) -> Result<(), gristmill::ClientError> {
-        match self {
-            Self::Ordered { handle, .. } => handle.cancel().await,
-            Self::Unordered(handle) => handle.cancel().await,
-            Self::Left => Ok(()),
-        }
-    }
-
-    async fn leave(&mut self) -> Result<(), gristmill::ClientError> {
-        match std::mem::replace(self, Self::Left) {
-            Self::Ordered { handle, .. } => handle.leave().await.map(drop),
-            Self::Unordered(handle) => handle.leave().await.map(drop),
-            Self::Left => Ok(()),
-        }
-    }
 }
 
 struct Run {
     client: Client,
     batch: BatchId,
-    outcomes: Outcomes,
+    answers: Answers,
     findings: Arc<Findings>,
     printer: Printer,
+    /// Of an output that can be gone on with.
+    keeper: Option<Keeper>,
     deadline: Instant,
     summary: Option<SummaryForm>,
     max_failures: u64,
     /// Tasks before this one go on, although nobody waits for them.
     from: u64,
+    /// The batch is cancelled as a whole, and the output can be gone on with: what was cancelled is not printed, nor
+    /// what comes after it in order. None: it is not known.
+    cut: Option<bool>,
 }
 
 /// Why the printing of results ended.
@@ -153,7 +131,7 @@ impl Run {
     fn show_progress(&self) {
         let progress = self.printer.progress();
         if progress.is_seen() {
-            let ended = self.outcomes.summary().map_or(0, |summary| summary.ended());
+            let ended = self.answers.summary().map_or(0, |summary| summary.ended());
             progress.set(self.printer.printed().max(ended));
             if let Some(rows) = self.findings.rows() {
                 progress.set_total(rows);
@@ -162,8 +140,12 @@ impl Run {
     }
 
     fn end_with_summary(&self) {
+        self.end_with(self.answers.summary());
+    }
+
+    fn end_with(&self, summary: Option<Summary>) {
         self.printer.progress().end();
-        if let (Some(form), Some(summary)) = (self.summary, self.outcomes.summary()) {
+        if let (Some(form), Some(summary)) = (self.summary, summary) {
             summary::say(&summary, form);
         }
     }
@@ -173,11 +155,11 @@ impl Run {
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let outcome = match self.outcomes.next().now_or_never() {
-                Some(outcome) => outcome,
+            let answered = match self.answers.next().now_or_never() {
+                Some(answered) => answered,
                 None => {
                     // Whoever reads shall not wait for results that are here already.
-                    self.printer.flush()?;
+                    self.flush()?;
                     tokio::select! {
                         biased;
                         code = signals.next() => return Ok(End::Signal(code)),
@@ -190,16 +172,16 @@ impl Run {
                             }
                             continue;
                         }
-                        outcome = self.outcomes.next() => outcome,
+                        answered = self.answers.next() => answered,
                     }
                 }
             };
-            match outcome {
-                Some((_, Err(TaskError::Client(error)))) => {
-                    self.printer.flush()?;
+            match answered {
+                Some(Err(error)) => {
+                    self.flush()?;
                     return Err(error.into());
                 }
-                Some((index, result)) => self.printer.take(&self.findings, self.batch, index, result)?,
+                Some(Ok(answered)) => self.print(answered).await?,
                 None => return Ok(End::All),
             }
             if self.printer.failed() >= self.max_failures {
@@ -208,14 +190,88 @@ impl Run {
         }
     }
 
+    async fn print(&mut self, answered: Answered) -> Result<(), Exit> {
+        if self.is_cut_off(&answered).await? {
+            self.answers.hold_back();
+            return Ok(());
+        }
+        if matches!(answered.result, Err(TaskError::NotKept(_)))
+            && self.printer.is_bare()
+            && let Some(mut keeper) = self.keeper.take()
+        {
+            say!("gristmill: warning: an output that is not kept has no line: --resume can go on only with --records");
+            keeper.complete();
+        }
+        self.printer.take(&self.findings, answered)?;
+        if self.printer.is_flushed() {
+            self.answers.acknowledge();
+        }
+        Ok(())
+    }
+
+    /// What is written is safe, and need not stay in Redis.
+    fn flush(&mut self) -> Result<(), Exit> {
+        self.printer.flush()?;
+        if self.printer.is_flushed() {
+            self.answers.acknowledge();
+        }
+        Ok(())
+    }
+
+    /// A task that was cancelled with its batch has no line, if the map can go on: it may run yet. In order nothing
+    /// after it has one.
+    async fn is_cut_off(&mut self, answered: &Answered) -> Result<bool, Exit> {
+        let is_cancelled =
+            matches!(&answered.result, Err(TaskError::Ended(failure)) if failure.kind == OutcomeKind::Cancelled);
+        if self.keeper.is_none() || !is_cancelled {
+            return Ok(self.cut == Some(true) && self.answers.is_ordered());
+        }
+        if self.cut.is_none() {
+            let record = self.client.batch_record(self.batch).await?;
+            self.cut = Some(record.is_none_or(|record| record.cancelled_at_ms.is_some()));
+        }
+        Ok(self.cut == Some(true))
+    }
+
+    /// Prints what is left, and forgets how to go on if nothing is missing.
+    async fn finish(&mut self, is_complete: bool) -> Result<(), Exit> {
+        let is_cut = self.cut == Some(true);
+        if is_cut && self.answers.is_ordered() {
+            self.printer.end()?
+        } else {
+            self.printer.finish(&self.findings)?
+        }
+        self.answers.acknowledge();
+        if is_complete
+            && !is_cut
+            && let Some(mut keeper) = self.keeper.take()
+        {
+            self.answers.close().await;
+            keeper.complete();
+        }
+        Ok(())
+    }
+
+    /// What an error leaves to do.
+    fn with_hint(&self, exit: Exit) -> Exit {
+        if self.keeper.is_some() { exit.and_say(RESUME_HINT) } else { exit }
+    }
+
     async fn all(&mut self) -> Result<(), Exit> {
-        self.printer.finish(&self.findings)?;
-        self.end_with_summary();
+        let is_complete = self.findings.stopped_at().is_none() && self.findings.failed().is_none();
+        let summary = self.answers.summary();
+        self.finish(is_complete).await?;
+        self.end_with(summary);
         if let Some(bad) = self.findings.stopped_at() {
             return Err(Exit::usage(format!("{}: {}; nothing after it was submitted", bad.place, bad.message)));
         }
         if let Some(error) = self.findings.failed() {
             return Err(Exit::usage(format!("cannot read the input: {error}; what came after is missing")));
+        }
+        if self.cut == Some(true) {
+            let error = self.client.over_budget(self.batch).await?.map(Exit::from);
+            let message = format!("the batch {} was cancelled", self.batch);
+            return Err(error.unwrap_or_else(|| Exit::new(Exit::TASK, message)));
         }
         let Some(failed) = self.printer.summary() else { return Ok(()) };
         // That is not the fault of the tasks, and there is something to do about it.
@@ -229,7 +285,7 @@ impl Run {
     fn has_failed_too_often(&self) -> bool {
         let failed = |summary: Summary| summary.ended() - summary.count(OutcomeKind::Succeeded);
         self.max_failures < u64::MAX
-            && self.outcomes.summary().is_some_and(|summary| failed(summary) >= self.max_failures)
+            && self.answers.summary().is_some_and(|summary| failed(summary) >= self.max_failures)
     }
 
     /// Reading has stopped: what comes soon is printed, what has not started is cancelled.
@@ -254,7 +310,7 @@ impl Run {
         if let Some(code) = self.cancel_and_print(signals).await? {
             return self.interrupted(code).await;
         }
-        self.printer.finish(&self.findings)?;
+        self.finish(false).await?;
         self.end_with_summary();
         let failed = self.printer.summary().unwrap_or_default();
         Err(Exit::new(Exit::TASK, format!("ended after {most}, as --max-failures says: {failed}")))
@@ -293,7 +349,7 @@ impl Run {
         self.end_with_summary();
         let (batch, done) = (self.batch, self.printer.printed());
         // Redis may be what does not answer in time.
-        let left = timeout(AFTER_CANCEL, self.outcomes.leave()).await;
+        let left = timeout(AFTER_CANCEL, self.answers.leave()).await;
         if let Ok(Err(error)) = left {
             return Err(error.into());
         }
@@ -309,20 +365,23 @@ impl Run {
         self.printer.end()?;
         self.end_with_summary();
         let (batch, done) = (self.batch, self.printer.printed());
+        let hint = if self.keeper.is_some() { format!("; {RESUME_HINT}") } else { String::new() };
         match self.cancel().await {
             Ok(()) => {
                 say!(
                     "gristmill: interrupted after {done} results; what runs goes on, cancelled what had not started of \
-                     the batch {batch}"
+                     the batch {batch}{hint}"
                 );
             }
-            Err(_) => say!("gristmill: interrupted after {done} results; the batch {batch} could not be cancelled"),
+            Err(_) => {
+                say!("gristmill: interrupted after {done} results; the batch {batch} could not be cancelled{hint}")
+            }
         }
         Err(Exit::silent(code))
     }
 
     async fn cancel(&self) -> Result<(), Exit> {
-        match timeout(AFTER_CANCEL, self.outcomes.cancel()).await {
+        match timeout(AFTER_CANCEL, self.answers.cancel()).await {
             Ok(cancelled) => Ok(cancelled?),
             Err(_) => Err(Exit::new(Exit::REDIS, "Redis did not answer; the batch is not cancelled")),
         }

@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use gristmill::{BatchId, TaskError};
-
 use crate::args::Map;
 use crate::counted::counted;
 use crate::exit::Exit;
@@ -11,6 +9,7 @@ use crate::input::{BadRow, Findings};
 use crate::output::{Form, Line, OutputFormat};
 use crate::progress::Progress;
 use crate::record::{Answer, Failed};
+use crate::resume::{Answered, Written};
 use crate::say;
 
 use super::failed::FailedFile;
@@ -23,8 +22,6 @@ pub struct Printer {
     form: Form,
     /// Where the rows go that did not succeed.
     failed_file: Option<FailedFile>,
-    /// Whether something is kept of each row until it is answered.
-    keeps: bool,
     /// What a row of the input is called.
     noun: &'static str,
     /// Whether results come in any order.
@@ -42,7 +39,6 @@ impl Printer {
         Self {
             out,
             form: Form::new(format, args.records || args.unordered, args.with_args),
-            keeps: args.with_args || failed_file.is_some(),
             failed_file,
             noun: super::files::noun(args),
             unordered: args.unordered,
@@ -52,6 +48,23 @@ impl Printer {
             first_failure: None,
             progress: Progress::counting("results"),
         }
+    }
+
+    /// Goes on after the lines that are there.
+    pub fn go_on(&mut self, written: Written) {
+        self.printed = written.rows.len();
+        self.failed = written.failed.len();
+        self.first_failure = written.first_failure;
+    }
+
+    /// Whether everything that was printed is in the output.
+    pub fn is_flushed(&self) -> bool {
+        self.buffer.is_empty() && self.form.waiting() == 0
+    }
+
+    /// Whether lines say nothing but values.
+    pub fn is_bare(&self) -> bool {
+        self.form.is_bare()
     }
 
     /// Rows answered. A table may wait with the first of them, until it knows its columns.
@@ -70,21 +83,14 @@ impl Printer {
     }
 
     /// Prints the result of a task, and the bad rows before it.
-    pub fn take(
-        &mut self,
-        findings: &Findings,
-        batch: BatchId,
-        index: u64,
-        result: Result<Vec<u8>, TaskError>,
-    ) -> Result<(), Exit> {
-        self.bad_rows(findings, if self.unordered { u64::MAX } else { index })?;
-        let kept = if self.keeps { findings.take_kept(index) } else { None }.unwrap_or_default();
+    pub fn take(&mut self, findings: &Findings, answered: Answered) -> Result<(), Exit> {
+        let Answered { row, task, result, kept } = answered;
+        self.bad_rows(findings, if self.unordered { u64::MAX } else { row })?;
         let answer = result.map_or_else(|error| Answer::Error(error.into()), Answer::Value);
         if let (Some(file), Answer::Error(_)) = (&mut self.failed_file, &answer) {
             file.add(findings, &kept.source.unwrap_or_default())?;
         }
-        let (index, id) = (findings.row_of(index), Some(batch.task(index).to_string()));
-        self.print(&Line { index, id, args: kept.args.as_deref(), answer: &answer })
+        self.print(&Line { index: row, id: Some(task.to_string()), args: kept.args.as_deref(), answer: &answer })
     }
 
     /// Prints the bad rows after the last task.
@@ -125,7 +131,7 @@ impl Printer {
     }
 
     fn bad_rows(&mut self, findings: &Findings, before: u64) -> Result<(), Exit> {
-        while let Some(BadRow { row, message, source, .. }) = findings.take_bad_before(before) {
+        while let Some(BadRow { row, message, source, .. }) = findings.take_bad_before_row(before) {
             if let Some(file) = &mut self.failed_file {
                 file.add(findings, &source.unwrap_or_default())?;
             }
