@@ -4,7 +4,7 @@
 
 use std::process::{Command, ExitCode};
 
-use gristmill_worker::{Worker, kernels};
+use gristmill_worker::{Keep, Worker, kernels};
 
 /// Set in a worker under test: what its `preload` does.
 const PRELOAD: &str = "GM_TEST_PRELOAD";
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
                   start no thread before Worker::main, and let preload end those that it starts";
     refused("thread", &[], 70, &[thread]);
     refused("error", &[], 2, &["preload failed: the model is missing"]);
+    refused("one_type", &[], 70, &["preload and init keep two values of the type u32: a kernel could not tell them apart"]);
     refused("none", &["--test-kernels"], 2, &["--test-kernels: this worker has none"]);
     refused(
         "none",
@@ -44,6 +45,7 @@ fn worker(preload: &str) -> ExitCode {
     match preload {
         "thread" => Worker::new(stock()).preload(|| drop(std::thread::spawn(std::thread::park))).main(),
         "error" => Worker::new(stock()).preload(|| Err::<(), _>("the model is missing")).main(),
+        "one_type" => Worker::new(stock()).preload(|| Keep(1u32)).init(|| Ok::<u32, String>(2)).main(),
         "twice" => gristmill_worker::main(stock().and(stock())),
         _ => gristmill_worker::main(stock()),
     }
