@@ -24,6 +24,7 @@ mod refusals;
 mod resume;
 mod rig;
 mod set_up;
+mod several_ids;
 mod signals;
 mod stdout;
 mod submitting;

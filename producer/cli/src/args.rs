@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::{Arg, Args, Parser, Subcommand};
 use gristmill::shared::QueueName;
 
-use crate::id::Id;
+use crate::ids::Ids;
 
 /// Gristmill, a task queue for CPU-bound work: submit tasks, collect results, look at queues and workers.
 #[derive(Debug, Parser)]
@@ -58,13 +58,13 @@ pub struct Global {
 pub enum Command {
     /// Submit one task
     Submit(Submit),
-    /// Run a kernel on every line of a JSON Lines input
+    /// Run a kernel on every row of an input: JSON Lines, CSV, or a product of parameters
     Map(Map),
-    /// Print the results of a batch
+    /// Print the results of batches or tasks
     Results(Results),
-    /// Show a batch or a task
+    /// Show batches or tasks
     Status(Status),
-    /// Cancel a batch or a task
+    /// Cancel batches or tasks
     Cancel(Cancel),
     /// See what Gristmill does: a private Redis, a worker, real batches, all of it checked
     Demo(Demo),
@@ -91,20 +91,26 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill status 01990000-0000-7000-8000-000000000000.0 --json")]
+#[command(after_help = "Examples:
+  gristmill status 01990000-0000-7000-8000-000000000000.0 --json
+  gristmill status - < ids.txt")]
 pub struct Status {
-    /// A batch, or a task as <batch>.<index>
-    pub id: Id,
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<Ids>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill cancel 01990000-0000-7000-8000-000000000000")]
+#[command(after_help = "Examples:
+  gristmill cancel 01990000-0000-7000-8000-000000000000
+  gristmill cancel - < ids.txt")]
 pub struct Cancel {
-    /// A batch, or a task as <batch>.<index>
-    pub id: Id,
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<Ids>,
 }
 
 #[derive(Debug, Args)]

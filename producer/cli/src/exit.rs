@@ -60,11 +60,21 @@ impl Exit {
         Self::new(Self::USAGE, message)
     }
 
-    /// Says what there is to say, and becomes the code for the system.
-    pub fn report(self) -> ExitCode {
-        if let Some(message) = self.message {
-            crate::say!("gristmill: {}", one_line(&message));
+    /// The code.
+    pub fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// Says what there is to say.
+    pub fn say(&self) {
+        if let Some(message) = &self.message {
+            crate::say!("gristmill: {}", one_line(message));
         }
+    }
+
+    /// Says it, and becomes the code for the system.
+    pub fn report(self) -> ExitCode {
+        self.say();
         ExitCode::from(self.code)
     }
 }
@@ -79,16 +89,19 @@ impl From<ClientError> for Exit {
         let code = match &error {
             ClientError::Connection(ConnectionError::BadUrl { .. } | ConnectionError::NoTls { .. }) => Self::USAGE,
             ClientError::Connection(_) | ClientError::Refused { .. } => Self::REDIS,
-            ClientError::QueueFull { .. } | ClientError::MemoryLimit(_) | ClientError::ResultBudget { .. } => {
-                Self::REFUSED
-            }
+            ClientError::QueueFull { .. }
+            | ClientError::MemoryLimit(_)
+            | ClientError::SharedTooLarge { .. }
+            | ClientError::ResultBudget { .. } => Self::REFUSED,
             ClientError::BlobGone(_)
             | ClientError::NoSuchBatch(_)
             | ClientError::ResultsExpired { .. }
             | ClientError::BatchGone(_)
             | ClientError::BatchSealed(_)
             | ClientError::NoSuchTask(_) => Self::UNKNOWN,
-            ClientError::Codec(_) | ClientError::Name(_) | ClientError::Invalid(_) => Self::USAGE,
+            ClientError::Codec(_) | ClientError::Name(_) | ClientError::Invalid(_) | ClientError::KeyReused { .. } => {
+                Self::USAGE
+            }
             _ => Self::BUG,
         };
         Self::new(code, error.to_string())

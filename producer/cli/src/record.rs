@@ -4,6 +4,7 @@ use gristmill::shared::{BatchId, TaskId};
 use gristmill::{TaskError, TaskFailure};
 use serde_json::{Value, json};
 
+use crate::counted::counted;
 use crate::json;
 use crate::said::Said;
 
@@ -14,8 +15,20 @@ const NOTHING: u8 = 0xc0;
 pub enum Answer {
     /// The MessagePack of its output.
     Value(Vec<u8>),
+    /// It succeeded, and nobody wanted its output.
+    NotKept,
     /// It has none.
     Error(Failed),
+}
+
+impl From<Result<Vec<u8>, TaskError>> for Answer {
+    fn from(result: Result<Vec<u8>, TaskError>) -> Self {
+        match result {
+            Ok(bytes) => Self::Value(bytes),
+            Err(TaskError::NotKept(_)) => Self::NotKept,
+            Err(error) => Self::Error(error.into()),
+        }
+    }
 }
 
 /// Why there is no output.
@@ -85,21 +98,27 @@ impl From<TaskError> for Failed {
     }
 }
 
-/// Appends the line of one answer: the bare value, or `{"$error": …}`.
+/// What people are told of outputs that were not kept, where nothing is printed of them.
+pub fn not_kept(count: u64, noun: &str) -> String {
+    format!("{} succeeded without an output: it was not kept, as asked for", counted(count, noun))
+}
+
+/// Appends the line of one answer: the bare value, or `{"$error": …}`; nothing for an output that was not kept.
 pub fn write_bare(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
         Answer::Value(bytes) => write_value(out, bytes),
+        Answer::NotKept => return,
         Answer::Error(failed) => out.extend_from_slice(json!({ "$error": failed.to_json() }).to_string().as_bytes()),
     }
     out.push(b'\n');
 }
 
-/// Appends the record of one answer: `{"index", "id", "value" | "error"}`.
+/// Appends the record of one answer: `{"index", "id", "value" | "error" | "kept": false}`.
 pub fn write_record(out: &mut Vec<u8>, batch: BatchId, index: u64, answer: &Answer) {
     // Of a line that never became a task, `failed.task` says so by being none.
     let id = match answer {
         Answer::Error(failed) => failed.task.map(|task| task.to_string()),
-        Answer::Value(_) => Some(batch.task(index).to_string()),
+        Answer::Value(_) | Answer::NotKept => Some(batch.task(index).to_string()),
     };
     write_record_of(out, index, id, None, answer);
 }
@@ -124,6 +143,7 @@ pub fn write_record_of(
             out.extend_from_slice(b"\"value\":");
             write_value(out, bytes);
         }
+        Answer::NotKept => out.extend_from_slice(b"\"kept\":false"),
         Answer::Error(failed) => out.extend_from_slice(format!("\"error\":{}", failed.to_json()).as_bytes()),
     }
     out.extend_from_slice(b"}\n");
@@ -136,5 +156,22 @@ fn write_value(out: &mut Vec<u8>, bytes: &[u8]) {
         out.truncate(start);
         let failed = json!({ "$error": { "kind": "bad_output", "message": error.to_string() } });
         out.extend_from_slice(failed.to_string().as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_was_not_kept_nothing_is_made_up() {
+        let batch = BatchId::new();
+        let answer = || Answer::from(Err(TaskError::NotKept(batch.task(2))));
+        let (mut bare, mut record) = (Vec::new(), Vec::new());
+        write_bare(&mut bare, &answer());
+        write_record(&mut record, batch, 2, &answer());
+        assert_eq!(bare, b"");
+        let expected = format!("{{\"index\":2,\"id\":\"{batch}.2\",\"kept\":false}}\n");
+        assert_eq!(String::from_utf8(record).unwrap(), expected);
     }
 }

@@ -11,12 +11,18 @@ use crate::times::short;
 
 /// Prints the fields in their order. What is empty is left out for people.
 pub fn print(fields: &Map<String, Value>, json: bool) -> Result<(), Exit> {
+    print_all(std::slice::from_ref(fields), json)
+}
+
+/// The same of several things, with an empty line between them for people.
+pub fn print_all(things: &[Map<String, Value>], json: bool) -> Result<(), Exit> {
     let mut out = std::io::stdout().lock();
     if json {
-        serde_json::to_writer(&mut out, &[fields]).map_err(std::io::Error::from)?;
+        serde_json::to_writer(&mut out, things).map_err(std::io::Error::from)?;
         writeln!(out)?;
     } else {
-        out.write_all(text(fields).as_bytes())?;
+        let texts: Vec<String> = things.iter().map(text).collect();
+        out.write_all(texts.join("\n").as_bytes())?;
     }
     out.flush()?;
     Ok(())

@@ -5,9 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum, value_parser};
 use gristmill::shared::defaults::MESSAGE_TASKS_MAX;
-use gristmill::shared::{BatchId, KernelName, QueueName, size};
+use gristmill::shared::{KernelName, QueueName, size};
 use gristmill::{Lane, WhenFull};
 
+use crate::ids::Ids;
 use crate::input::{Axis, Format};
 use crate::kernel_check::Checks;
 use crate::output::OutputFormat;
@@ -19,6 +20,7 @@ use crate::times::{parse_duration, parse_some_time, parse_time};
   gristmill submit image.thumbnail '{\"path\": \"a.png\", \"size\": 64}' --queue images
   gristmill submit report --at 2027-01-01T06:00:00+01:00 --expires 2h
   gristmill submit fetch '\"https://example.org\"' --retries 5 --backoff 10s --backoff-max 5m
+  gristmill submit report '\"2027-01\"' --key report-2027-01 --label month=2027-01
   gristmill submit render 7 --time-limit 10m --soft-time-limit 9m --memory 2GiB
   echo '[1, 2]' | gristmill submit add - --wait")]
 pub struct Submit {
@@ -37,6 +39,13 @@ pub struct Submit {
     /// What to do while the queue is full or Redis near its memory limit [default: fail, exit code 6]
     #[arg(long, value_enum, value_name = "fail|wait")]
     pub when_full: Option<When>,
+    /// The idempotency key: within its window, the same key is the same task, and nothing is submitted twice. Other
+    /// work with the same key is refused
+    #[arg(long, value_name = "KEY")]
+    pub key: Option<String>,
+    /// How long the key is kept, from 1s to 30d [default: 24h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "key")]
+    pub key_window: Option<Duration>,
     #[command(flatten)]
     pub common: SubmitArgs,
 }
@@ -48,6 +57,7 @@ pub struct Submit {
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going --resume
   gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
   gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail
+  gristmill map align --input reads.jsonl --shared-bytes genome.bin --label run=7
   gristmill map image.thumbnail --input images.csv --failed again.csv --max-failures 100
   gristmill map simulate --grid alpha=0:1:0.1 --grid seed=1..100 --with-args --output sweep.csv")]
 pub struct Map {
@@ -166,12 +176,29 @@ pub struct SubmitArgs {
     /// Keep results so long after the last task has ended [default: 24h]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub result_ttl: Option<Duration>,
+    /// Write this on the batch, for people who look at it with `status`; several labels are fine
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = label)]
+    pub labels: Vec<(String, String)>,
+    /// Store no outputs: it is known how each task ended, but what it returned is dropped
+    #[arg(long)]
+    pub ignore_result: bool,
+    /// What all tasks share, a file with one JSON value: stored once, fetched once per consumer
+    #[arg(long, value_name = "FILE", conflicts_with = "shared_bytes")]
+    pub shared: Option<PathBuf>,
+    /// The same with a file of any bytes
+    #[arg(long, value_name = "FILE")]
+    pub shared_bytes: Option<PathBuf>,
     /// Submit even if no worker has offered the kernel, or if it takes other arguments
     #[arg(long)]
     pub force: bool,
     /// Do not compare the arguments with what the kernel takes
     #[arg(long)]
     pub no_check: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, for instance experiment=7")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 impl SubmitArgs {
@@ -226,11 +253,15 @@ pub enum SummaryForm {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  gristmill results 01990000-0000-7000-8000-000000000000 --wait")]
+#[command(after_help = "Examples:
+  gristmill results 01990000-0000-7000-8000-000000000000 --wait
+  gristmill results 01990000-0000-7000-8000-000000000000 --wait --output done.csv
+  for n in 1 2 3; do gristmill submit square $n; done | gristmill results - --wait")]
 pub struct Results {
-    /// The batch
-    pub batch: BatchId,
-    /// Wait until the batch has finished
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<Ids>,
+    /// Wait until all of it has ended
     #[arg(long)]
     pub wait: bool,
     /// Stop waiting after this time (exit code 4); the work continues
@@ -239,4 +270,10 @@ pub struct Results {
     /// Print {"index", "id", "value" | "error"} instead of bare values
     #[arg(long)]
     pub records: bool,
+    /// Write results to this file instead of stdout
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How results are written [default: as the file's name ends, .csv or .tsv; else jsonl]
+    #[arg(long, value_enum, value_name = "jsonl|csv|tsv")]
+    pub output_format: Option<OutputFormat>,
 }

@@ -1,78 +1,101 @@
 //! `gristmill results`.
 
-use std::collections::BTreeMap;
-use std::io::Write;
+mod printer;
+
 use std::time::Duration;
 
-use gristmill::shared::BatchId;
+use futures::FutureExt;
 use gristmill::shared::duration::{FOREVER, from_now};
-use gristmill::{Client, Results as Collected};
+use gristmill::shared::{BatchId, TaskId};
+use gristmill::{Client, ClientError, OrderedResults, Results as Present, TaskError};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use self::printer::Printer;
 use crate::args::{Global, Results};
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::progress::Progress;
-use crate::record::{Answer, write_bare, write_record};
-use crate::{say, session};
+use crate::id::Id;
+use crate::{ids, say, session};
 
 /// How often somebody who watches is told anew how many tasks there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
+    let all = ids::all(&args.ids).await?;
     let client = session::connect(global).await?;
-    let stream = if args.wait { client.results(args.batch) } else { client.results_present(args.batch) };
-    let mut printer = Printer::new(args.batch, args.records, args.wait);
+    let mut printer = Printer::new(&args)?;
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
-    let ended = timeout_at(deadline, print_all(&client, stream, &mut printer)).await;
-    printer.flush()?;
-    printer.progress.end();
-    match ended {
-        Ok(ended) => ended?,
-        Err(_) => {
-            let message = format!("the batch {} has not finished in time; it goes on", args.batch);
-            return Err(Exit::new(Exit::TIMEOUT, message));
-        }
-    }
-    if !args.wait {
-        tell_rest(&client, args.batch, printer.printed).await?;
-    }
-    if printer.failed > 0 {
-        if let Some(error) = client.over_budget(args.batch).await? {
+    let collecting = collect_all(&client, &all, args.wait, &mut printer);
+    let Ok(collected) = timeout_at(deadline, collecting).await else {
+        printer.end()?;
+        let what = match all[..] {
+            [Id::Batch(batch)] => format!("the batch {batch} has not finished in time; it goes on"),
+            [Id::Task(task)] => format!("{task} has not ended in time; it goes on"),
+            _ => "not all of it has ended in time; the rest goes on".to_owned(),
+        };
+        return Err(Exit::new(Exit::TIMEOUT, what));
+    };
+    printer.end()?;
+    collected?;
+    let Some(failed) = printer.summary() else { return Ok(()) };
+    for id in &all {
+        if let Some(error) = client.over_budget(id.batch()).await? {
             return Err(error.into());
         }
-        let (failed, printed) = (printer.failed, printer.printed);
-        return Err(Exit::new(Exit::TASK, format!("{failed} of {} did not succeed", counted(printed, "task"))));
     }
-    Ok(())
+    Err(Exit::new(Exit::TASK, failed))
 }
 
-async fn print_all(client: &Client, mut stream: Collected, printer: &mut Printer) -> Result<(), Exit> {
+/// One id that is wrong does not keep the results of others back; it is told at the end.
+async fn collect_all(client: &Client, all: &[Id], wait: bool, printer: &mut Printer) -> Result<(), Exit> {
+    let mut first = Ok(());
+    for id in all {
+        let collected = match *id {
+            Id::Batch(batch) => collect(client, batch, wait, printer).await,
+            Id::Task(task) => collect_task(client, task, wait, printer).await,
+        };
+        match collected {
+            Err(error) if error.code() == Exit::UNKNOWN && all.len() > 1 => first = first.and(Err(error)),
+            collected => collected?,
+        }
+    }
+    first
+}
+
+async fn collect(client: &Client, batch: BatchId, wait: bool, printer: &mut Printer) -> Result<(), Exit> {
+    let mut stream = if wait {
+        Stream::InOrder(client.results_in_order(batch))
+    } else {
+        Stream::Present(client.results_present(batch))
+    };
+    let before = printer.printed();
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            biased;
-            item = stream.next() => match item.transpose()? {
-                Some((index, result)) => {
-                    printer.take(index, result.map_or_else(|error| Answer::Error(error.into()), Answer::Value))?;
+        let item = match stream.next().now_or_never() {
+            Some(item) => item,
+            None => {
+                // Whoever reads shall not wait for results that are here already.
+                printer.flush()?;
+                tokio::select! {
+                    biased;
+                    item = stream.next() => item,
+                    _ = looks.tick(), if printer.is_seen() => {
+                        show_total(client, batch, printer).await?;
+                        continue;
+                    }
                 }
-                None => return printer.rest(),
-            },
-            _ = looks.tick(), if printer.progress.is_seen() => show_total(client, printer).await?,
+            }
+        };
+        match item.transpose()? {
+            Some((index, result)) => printer.print(batch.task(index), result)?,
+            None => break,
         }
     }
-}
-
-/// An open batch may still grow; how many tasks it will have is not known before it is sealed.
-async fn show_total(client: &Client, printer: &Printer) -> Result<(), Exit> {
-    if let Some(total) = client.batch_record(printer.batch).await?.and_then(|record| record.total) {
-        printer.progress.set_total(total);
+    if wait {
+        return Ok(());
     }
-    Ok(())
-}
-
-async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), Exit> {
+    let printed = printer.printed() - before;
     if let Some(record) = client.batch_record(batch).await?
         && record.tasks > printed
     {
@@ -85,64 +108,45 @@ async fn tell_rest(client: &Client, batch: BatchId, printed: u64) -> Result<(), 
     Ok(())
 }
 
-/// Prints in the order of the tasks.
-struct Printer {
-    batch: BatchId,
-    records: bool,
-    /// Whether results come as tasks end; else they come in order already.
-    waits: bool,
-    next: u64,
-    early: BTreeMap<u64, Answer>,
-    line: Vec<u8>,
-    printed: u64,
-    failed: u64,
-    progress: Progress,
+async fn collect_task(client: &Client, task: TaskId, wait: bool, printer: &mut Printer) -> Result<(), Exit> {
+    let result = match client.result_present(task).await? {
+        None if wait => {
+            printer.flush()?;
+            client.raw_handle(task).result().await
+        }
+        None => {
+            // A task that nobody knows has no result either.
+            client.task_status(task).await?;
+            say!("gristmill: {task} has not ended yet; --wait waits for it");
+            return Ok(());
+        }
+        Some(result) => result,
+    };
+    match result {
+        Err(TaskError::Client(error)) => Err(error.into()),
+        result => printer.print(task, result),
+    }
 }
 
-impl Printer {
-    fn new(batch: BatchId, records: bool, waits: bool) -> Self {
-        let (early, line, progress) = (BTreeMap::new(), Vec::new(), Progress::counting("results"));
-        Self { batch, records, waits, next: 0, early, line, printed: 0, failed: 0, progress }
-    }
+/// Results of one batch, in the order of its tasks.
+enum Stream {
+    Present(Present),
+    InOrder(OrderedResults),
+}
 
-    fn take(&mut self, index: u64, answer: Answer) -> Result<(), Exit> {
-        if !self.waits {
-            return self.print(index, &answer);
+impl Stream {
+    async fn next(&mut self) -> Option<Result<(u64, Result<Vec<u8>, TaskError>), ClientError>> {
+        match self {
+            Self::Present(results) => results.next().await,
+            Self::InOrder(results) => results.next().await,
         }
-        self.early.insert(index, answer);
-        self.progress.set(self.printed + self.early.len() as u64);
-        while let Some(answer) = self.early.remove(&self.next) {
-            self.print(self.next, &answer)?;
-            self.next += 1;
-        }
-        if self.early.is_empty() { self.flush() } else { Ok(()) }
     }
+}
 
-    /// Prints what is left, whatever is missing before it.
-    fn rest(&mut self) -> Result<(), Exit> {
-        for (index, answer) in std::mem::take(&mut self.early) {
-            self.print(index, &answer)?;
-        }
-        self.flush()
+/// An open batch may still grow; how many tasks it will have is not known before it is sealed.
+async fn show_total(client: &Client, batch: BatchId, printer: &Printer) -> Result<(), Exit> {
+    if let Some(total) = client.batch_record(batch).await?.and_then(|record| record.total) {
+        printer.set_total(total);
     }
-
-    fn print(&mut self, index: u64, answer: &Answer) -> Result<(), Exit> {
-        if self.records {
-            write_record(&mut self.line, self.batch, index, answer);
-        } else {
-            write_bare(&mut self.line, answer);
-        }
-        self.printed += 1;
-        self.failed += u64::from(matches!(answer, Answer::Error(_)));
-        if self.line.len() > 64 * 1024 { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), Exit> {
-        if !self.line.is_empty() {
-            let mut out = std::io::stdout().lock();
-            self.progress.aside(|| out.write_all(&self.line).and_then(|()| out.flush()))?;
-            self.line.clear();
-        }
-        Ok(())
-    }
+    Ok(())
 }

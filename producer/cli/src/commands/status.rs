@@ -2,7 +2,7 @@
 
 mod task;
 
-use gristmill::{BatchRecord, BatchState, OutcomeKind};
+use gristmill::{BatchRecord, BatchState, Client, OutcomeKind};
 use serde_json::{Map, Value};
 
 use crate::args::{Global, Status};
@@ -10,33 +10,49 @@ use crate::exit::Exit;
 use crate::id::Id;
 use crate::table::object;
 use crate::times::rfc3339;
-use crate::{session, sheet};
+use crate::{ids, session, sheet};
 
 pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
+    let all = ids::all(&args.ids).await?;
     let client = session::connect(global).await?;
-    let batch = args.id.batch();
+    let (mut sheets, mut first) = (Vec::new(), Ok(()));
+    for id in all {
+        match fields_of(&client, id, !args.json).await {
+            Ok(fields) => sheets.push(fields),
+            // The others are shown all the same; the first that is unknown is told at the end.
+            Err(error) if error.code() != Exit::UNKNOWN => return Err(error),
+            Err(error) if first.is_ok() => first = Err(error),
+            Err(error) => error.say(),
+        }
+    }
+    if !sheets.is_empty() || args.json && first.is_ok() {
+        sheet::print_all(&sheets, args.json)?;
+    }
+    first
+}
+
+async fn fields_of(client: &Client, id: Id, for_people: bool) -> Result<Map<String, Value>, Exit> {
+    let batch = id.batch();
     let unknown =
         |what: String| Exit::new(Exit::UNKNOWN, format!("there is no {what}: the id is wrong, or it expired"));
-    let for_people = !args.json;
-    let fields = match (args.id, client.batch_record(batch).await?) {
+    match (id, client.batch_record(batch).await?) {
         (Id::Batch(_), Some(record)) => {
-            let mut fields = batch_fields(&args.id.to_string(), &record, client.now_ms());
+            let mut fields = batch_fields(&id.to_string(), &record, client.now_ms());
             if for_people {
                 fields.retain(|name, value| is_of_interest(name, value));
             }
-            fields
+            Ok(fields)
         }
         (Id::Task(task), Some(record)) if task.index < record.tasks => {
-            task::fields(&client, task, &record, for_people).await?
+            task::fields(client, task, &record, for_people).await
         }
-        (Id::Task(task), Some(_)) => return Err(unknown(format!("task {task}"))),
+        (Id::Task(task), Some(_)) => Err(unknown(format!("task {task}"))),
         (Id::Task(task), None) => {
-            let buried = task::buried(&client, task, for_people).await?;
-            buried.ok_or_else(|| unknown(format!("batch {batch}")))?
+            let buried = task::buried(client, task, for_people).await?;
+            buried.ok_or_else(|| unknown(format!("batch {batch}")))
         }
-        (Id::Batch(_), None) => return Err(unknown(format!("batch {batch}"))),
-    };
-    sheet::print(&fields, args.json)
+        (Id::Batch(_), None) => Err(unknown(format!("batch {batch}"))),
+    }
 }
 
 /// A batch; `now_ms` is the clock by which its times were taken.

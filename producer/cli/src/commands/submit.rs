@@ -1,10 +1,13 @@
 //! `gristmill submit`.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use gristmill::shared::defaults::BLOB_BYTES_MAX;
-use gristmill::{Client, ClientError, ConsumerLine, Handle, SubmitOptions, TaskError, TaskId};
+use gristmill::{Client, ClientError, ConsumerLine, Handle, SharedData, SubmitOptions, TaskError, TaskId};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -26,8 +29,11 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     let options = SubmitOptions {
         when_full: args.when_full.map(Into::into),
         room_timeout: args.timeout,
+        key: args.key.clone(),
+        key_window: args.key_window,
         ..options(&args.common)?
     };
+    options.check()?;
     let given = match args.args.as_deref() {
         // what a kernel without parameters is sent
         None => Value::Null,
@@ -38,6 +44,9 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     let check = kernel_check::check(&client, &args.kernel, args.common.checks()).await?;
     let packed = check.pack(given).map_err(|error| Exit::usage(format!("ARGS_JSON: {error}")))?;
     let handle = client.submit_raw(&args.kernel, packed, &options).await?;
+    if let Some(key) = args.key.filter(|_| handle.was_known()) {
+        say!("gristmill: the key {key:?} is known: {} was submitted before, and nothing now", handle.id());
+    }
     if !args.wait {
         return print(&handle.id().to_string());
     }
@@ -51,7 +60,12 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
             )
         })?,
     };
-    let text = json::from_msgpack(&result?)
+    let output = match result {
+        // It succeeded, and there is nothing to print.
+        Err(TaskError::NotKept(_)) => return Ok(()),
+        result => result?,
+    };
+    let text = json::from_msgpack(&output)
         .map_err(|error| Exit::new(Exit::TASK, format!("the output of {} cannot be printed: {error}", handle.id())))?;
     print(&text)
 }
@@ -112,8 +126,34 @@ pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
         expires_after: args.expires,
         delay: args.delay,
         at: args.at,
+        labels: labels(args)?,
+        ignore_result: args.ignore_result.then_some(true),
+        shared: shared(args)?,
         ..SubmitOptions::default()
     })
+}
+
+fn labels(args: &SubmitArgs) -> Result<BTreeMap<String, String>, Exit> {
+    let mut labels = BTreeMap::new();
+    for (name, value) in &args.labels {
+        if labels.insert(name.clone(), value.clone()).is_some() {
+            return Err(Exit::usage(format!("--label {name} occurs twice: a label has one value")));
+        }
+    }
+    Ok(labels)
+}
+
+fn shared(args: &SubmitArgs) -> Result<Option<SharedData>, Exit> {
+    let read =
+        |path: &Path| fs::read(path).map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())));
+    if let Some(path) = &args.shared_bytes {
+        return Ok(Some(SharedData::bytes(read(path)?)));
+    }
+    let Some(path) = &args.shared else { return Ok(None) };
+    let wrong = |why: String| Exit::usage(format!("{}: {why}; --shared-bytes takes any bytes", path.display()));
+    let text = String::from_utf8(read(path)?).map_err(|_| wrong("not UTF-8".into()))?;
+    let packed = json::to_msgpack(&text).map_err(|error| wrong(error.to_string()))?;
+    Ok(Some(SharedData::raw(packed)))
 }
 
 fn read(text: &str) -> Result<Value, Exit> {

@@ -86,6 +86,7 @@ impl Table {
             Some(bytes) => cells(bytes, self.columns.as_ref().map(|columns| &columns.args)).unwrap_or(Cells::None),
         };
         let (value, error) = match line.answer {
+            Answer::NotKept => (Cells::Whole(String::new()), Default::default()),
             Answer::Error(failed) => (Cells::None, [failed.kind.clone(), failed.message_line()]),
             Answer::Value(bytes) => match cells(bytes, self.columns.as_ref().map(|columns| &columns.value)) {
                 Ok(cells) => (cells, Default::default()),

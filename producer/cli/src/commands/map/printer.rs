@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::input::{BadRow, Findings};
 use crate::output::{Form, Line, OutputFormat};
 use crate::progress::Progress;
-use crate::record::{Answer, Failed};
+use crate::record::{Answer, Failed, not_kept};
 use crate::resume::{Answered, Written};
 use crate::say;
 
@@ -29,6 +29,7 @@ pub struct Printer {
     buffer: Vec<u8>,
     printed: u64,
     failed: u64,
+    not_kept: u64,
     first_failure: Option<String>,
     progress: Progress,
 }
@@ -45,6 +46,7 @@ impl Printer {
             buffer: Vec::new(),
             printed: 0,
             failed: 0,
+            not_kept: 0,
             first_failure: None,
             progress: Progress::counting("results"),
         }
@@ -86,7 +88,7 @@ impl Printer {
     pub fn take(&mut self, findings: &Findings, answered: Answered) -> Result<(), Exit> {
         let Answered { row, task, result, kept } = answered;
         self.bad_rows(findings, if self.unordered { u64::MAX } else { row })?;
-        let answer = result.map_or_else(|error| Answer::Error(error.into()), Answer::Value);
+        let answer = Answer::from(result);
         if let (Some(file), Answer::Error(_)) = (&mut self.failed_file, &answer) {
             file.add(findings, &kept.source.unwrap_or_default())?;
         }
@@ -104,6 +106,9 @@ impl Printer {
         self.form.finish(&mut self.buffer);
         self.flush()?;
         self.progress.end();
+        if self.not_kept > 0 && self.form.is_bare() {
+            say!("gristmill: {}", not_kept(self.not_kept, self.noun));
+        }
         if let Some(warning) = self.form.warning() {
             say!("gristmill: warning: {warning}");
         }
@@ -147,6 +152,7 @@ impl Printer {
             let text = || format!("{} {}: {}", self.noun, line.index + 1, failed.line());
             self.first_failure.get_or_insert_with(text);
         }
+        self.not_kept += u64::from(matches!(line.answer, Answer::NotKept));
         self.form.write(&mut self.buffer, line);
         self.printed += 1;
         if self.buffer.len() >= BUFFER { self.flush() } else { Ok(()) }
