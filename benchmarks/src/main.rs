@@ -8,12 +8,13 @@
 //! `make bench-recovery`, or `gristmill-benchmarks recovery`: how soon work goes on when something died.
 
 mod fleet;
+mod floor;
 mod idle;
 mod memory;
 mod recovery;
 mod roundtrip;
-mod throughput;
 mod shared_input;
+mod throughput;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -43,6 +44,7 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     match args.next().as_deref() {
         None => measure().await.map(|()| true),
+        Some("floor") => floor::run().map(|()| true),
         Some("recovery") => recovery::run(args).await,
         Some("shared") => shared_input::run(args).await,
         Some(other) => Err(format!("{other:?} is unknown: use no argument, recovery or shared").into()),
