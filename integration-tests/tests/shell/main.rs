@@ -2,6 +2,7 @@
 //!
 //! Each test has a private Redis and runs the real binaries; nothing reaches into them.
 
+mod arguments;
 mod bad_input;
 mod bare_worker;
 mod dead_letters;
