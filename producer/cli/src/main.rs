@@ -19,8 +19,8 @@ mod output;
 mod private;
 mod progress;
 mod record;
-mod resume;
 mod said;
+mod resume;
 mod say;
 mod schema;
 mod session;
@@ -104,7 +104,7 @@ mod tests {
     fn usage_errors_are_one_line() {
         let line = |args: &[&str]| usage_line(&Cli::try_parse_from(args).unwrap_err().to_string());
         let id = line(&["gristmill", "status", "x"]);
-        assert!(id.starts_with("invalid value 'x' for '<ID>': ") && id.ends_with("; try --help"), "{id}");
+        assert!(id.starts_with("invalid value 'x' for '<ID>...': ") && id.ends_with("; try --help"), "{id}");
         let tip = line(&["gristmill", "submit", "square", "--wiat"]);
         assert!(tip.contains("'--wait'") && !tip.contains('\n'), "{tip}");
     }
