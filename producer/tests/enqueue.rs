@@ -112,6 +112,29 @@ async fn lost_connections_enqueue_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_lost_reply_makes_no_submission_a_known_one() {
+    let mut scene = Scene::new().await;
+    let client = scene.client.clone();
+    let submit = tokio::spawn(async move {
+        let mut known = Vec::new();
+        for n in 0..20_u64 {
+            let options = SubmitOptions::new().key(format!("key {}", n / 2));
+            let handle = client.submit_dyn::<u64>("square", &(n / 2), &options).await.unwrap();
+            known.push(handle.was_known());
+        }
+        known
+    });
+    while !submit.is_finished() {
+        let mut kill = redis::cmd("CLIENT");
+        kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
+        kill.query_async::<()>(&mut scene.redis).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(submit.await.unwrap(), [false, true].repeat(10));
+    assert_eq!(scene.depth().await, 10);
+}
+
+#[tokio::test]
 async fn without_a_reader_the_window_bounds_what_is_enqueued() {
     let mut scene = Scene::new().await;
     let handle = scene.client.map_dyn::<u64, _>("square", 0..10_000u64, &SubmitOptions::new()).await.unwrap();
