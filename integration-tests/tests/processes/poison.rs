@@ -67,7 +67,7 @@ async fn buries_only_the_bad_one(how: &str) -> Certificate {
     assert_eq!(ids, [failure.task.to_string()]);
     let certificate = *failure.certificate.expect("a process died");
     let kept = letters[0].letter.epitaph.failure.as_ref().and_then(|failure| failure.certificate.clone());
-    assert_eq!(kept.as_ref(), Some(&certificate), "the letter tells the same as the outcome");
+    assert_eq!(kept.as_deref(), Some(&certificate), "the letter tells the same as the outcome");
     assert_eq!((certificate.cause, certificate.item), (DeathCause::Crash, Some(0)), "{certificate:?}");
     assert!(certificate.peak_rss_bytes.is_some() && certificate.run_ms.is_some(), "{certificate:?}");
     assert!(certificate.host.is_some() && !certificate.consumer.is_empty(), "{certificate:?}");
