@@ -76,6 +76,7 @@ impl Client {
 
 fn task_error(task: TaskId, error: ResultsError) -> TaskError {
     match error {
+        ResultsError::NoSuchTask(task) => ClientError::NoSuchTask(task).into(),
         ResultsError::BlobGone(_) => TaskError::OutputGone(task),
         other => TaskError::Output { task, reason: other.to_string() },
     }

@@ -18,7 +18,7 @@ impl Client {
         if task.index >= record.tasks {
             return Err(ClientError::NoSuchTask(task));
         }
-        let mut stream = self.collector().present(task.batch).only(task.index).without_blobs();
+        let mut stream = self.collector().present(task.batch).only([task.index]).without_blobs();
         let output = match stream.next().await {
             Some(Ok((_, Collected::Outcome(Outcome::Blob(blob), _)))) => vec![blob],
             Some(Ok((_, Collected::Outcome(..)))) => Vec::new(),

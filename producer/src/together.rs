@@ -24,6 +24,9 @@ pub struct AsCompleted<T> {
     outcomes: SelectAll<Outcomes>,
 }
 
+/// A handle with its place and its result.
+type Placed<T> = (usize, Handle<T>, Result<T, TaskError>);
+
 /// Outcomes with the places of their handles.
 type Outcomes = BoxStream<'static, (usize, Output)>;
 
@@ -60,55 +63,28 @@ pub fn as_completed<T>(handles: impl IntoIterator<Item = Handle<T>>) -> AsComple
         let (_, places) = entry.or_insert_with(|| (client.clone(), Places::new()));
         places.entry(task.index).or_default().push(place);
     }
-    let outcomes = batches.into_iter().map(|((_, batch), (client, places))| outcomes(client, batch, places));
+    let outcomes = batches.into_iter().map(|((_, batch), (client, places))| outcomes(&client, batch, places));
     AsCompleted { outcomes: stream::select_all(outcomes), handles }
 }
 
-/// The outcomes of some tasks of one batch.
-fn outcomes(client: Client, batch: BatchId, places: Places) -> Outcomes {
-    let single = places.keys().next().copied().filter(|_| places.len() == 1);
-    let groups = match single {
-        // Nothing is read but this one.
-        Some(index) => stream::once(async move {
-            let output = client.outcome(batch.task(index)).await;
-            (places.into_values().flatten().collect(), output)
-        })
-        .boxed(),
-        None => several(client, batch, places),
-    };
-    let each = |(places, output): (Vec<usize>, Output)| stream::iter(places).map(move |place| (place, output.clone()));
-    groups.flat_map(each).boxed()
-}
-
-/// Of the outcomes of the whole batch those that are wanted, until all of them are there.
-fn several(client: Client, batch: BatchId, places: Places) -> BoxStream<'static, (Vec<usize>, Output)> {
-    let results = client.results(batch);
-    let state = (results, places, None::<ClientError>);
-    stream::unfold(state, move |(mut results, mut places, mut failed)| async move {
-        loop {
-            let &any = places.keys().next()?;
-            if let Some(error) = &failed {
-                let places_of = places.remove(&any)?;
-                let output = Err(error.clone().into());
-                return Some(((places_of, output), (results, places, failed)));
-            }
-            match results.next().await {
-                Some(Ok((index, output))) => {
-                    if let Some(places_of) = places.remove(&index) {
-                        return Some(((places_of, output), (results, places, failed)));
-                    }
-                }
-                Some(Err(error)) => failed = Some(error),
-                // The batch has finished without it.
-                None => {
-                    let places_of = places.remove(&any)?;
-                    let output = Err(ClientError::NoSuchTask(batch.task(any)).into());
-                    return Some(((places_of, output), (results, places, failed)));
-                }
-            }
-        }
-    })
-    .boxed()
+/// The outcomes of some tasks of one batch. Nothing else of the batch is read.
+fn outcomes(client: &Client, batch: BatchId, places: Places) -> Outcomes {
+    let results = client.results_of(batch, places.keys().copied());
+    let each = stream::unfold((results, places, None), move |(mut results, mut places, mut failed)| async move {
+        let &any = places.keys().next()?;
+        let (index, output) = match &failed {
+            None => match results.next().await {
+                Some(Ok(ended)) => ended,
+                Some(Err(error)) => (any, Err(TaskError::from(failed.insert(error).clone()))),
+                None => (any, Err(ClientError::NoSuchTask(batch.task(any)).into())),
+            },
+            // What concerns the whole batch is told to each of them.
+            Some(error) => (any, Err(error.clone().into())),
+        };
+        let ended = places.remove(&index).unwrap_or_default();
+        Some((stream::iter(ended).map(move |place| (place, output.clone())), (results, places, failed)))
+    });
+    each.flatten().boxed()
 }
 
 impl<T> AsCompleted<T> {
@@ -128,7 +104,7 @@ impl<T> AsCompleted<T> {
     }
 
     /// The next one with the place that it had among all.
-    fn poll_placed(&mut self, context: &mut Context<'_>) -> Poll<Option<(usize, Handle<T>, Result<T, TaskError>)>> {
+    fn poll_placed(&mut self, context: &mut Context<'_>) -> Poll<Option<Placed<T>>> {
         loop {
             let Some((place, output)) = ready!(self.outcomes.poll_next_unpin(context)) else {
                 return Poll::Ready(None);
@@ -140,7 +116,7 @@ impl<T> AsCompleted<T> {
         }
     }
 
-    async fn next_placed(&mut self) -> Option<(usize, Handle<T>, Result<T, TaskError>)> {
+    async fn next_placed(&mut self) -> Option<Placed<T>> {
         std::future::poll_fn(|context| self.poll_placed(context)).await
     }
 }

@@ -69,6 +69,8 @@ if now >= life_ends then
   redis.call('UNLINK', runs_key)
   redis.call('DEL', batch_key)
   redis.call('ZREM', batches_key, id)
+  -- Whoever still waits for it looks, and learns that it is gone.
+  redis.call('PUBLISH', channel, 's')
   return 'GONE'
 end
 

@@ -44,6 +44,23 @@ async fn a_run_that_is_another_by_now_stays() {
 }
 
 #[tokio::test]
+async fn a_batch_of_one_goes_as_a_whole_once_it_has_ended() {
+    let mut b = Bench::start().await;
+    let m = b.fill_one("a").await;
+    let batch = m.header.batch;
+    assert!(!b.broker.forget_single(&mut b.conn, batch, &[]).await.unwrap(), "it waits");
+    let mut c = b.join().await;
+    b.claim(&mut c, &from(&["a"]), LOTS).await;
+    assert!(!b.broker.forget_single(&mut b.conn, batch, &[]).await.unwrap(), "it runs");
+    b.settle(&mut c, &ok(std::slice::from_ref(&m))).await;
+    b.audit().await;
+    assert!(b.broker.forget_single(&mut b.conn, batch, &[]).await.unwrap());
+    assert!(b.record(batch).await.is_none());
+    b.audit().await;
+    assert!(!b.broker.forget_single(&mut b.conn, batch, &[]).await.unwrap());
+}
+
+#[tokio::test]
 async fn any_number_can_be_forgotten() {
     let mut b = Bench::start().await;
     let batch = BatchId::new();

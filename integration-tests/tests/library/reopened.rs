@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gristmill::{BatchId, BatchState, Client, ClientError, Handle, OutcomeKind, SubmitOptions, TaskError, TaskId};
+use gristmill_integration_tests::eventually;
 use gristmill_kernels::test_kernels::fail;
 use gristmill_kernels::{sleep, square};
 
@@ -105,4 +106,22 @@ async fn whoever_waits_for_what_expires_learns_of_it() {
     let (waiting, asked) = (tokio::spawn(async move { handle.await }), scene.client.batch(batch));
     assert!(is_no_batch(soon(asked.wait()).await, batch));
     assert!(is_no_batch(soon(waiting).await.unwrap(), batch));
+
+    // A batch of several does not expire: agents delete it when its time is over.
+    let batch = scene.client.map(sleep, vec![60.0; 3]).await.unwrap().detach().await.unwrap();
+    let asked = scene.client.batch(batch);
+    let (one, whole) = (asked.task::<()>(1), asked.clone());
+    let waiting = [
+        tokio::spawn(async move { one.await }),
+        tokio::spawn(async move { whole.wait().await.map(drop).map_err(Into::into) }),
+    ];
+    eventually("both wait", || {
+        let counts: Vec<String> = scene.redis.command(&format!("PUBSUB NUMSUB {{gm}}:done:{batch}"));
+        (counts[1] == "1").then_some(())
+    });
+    scene.redis.command::<u8>(&format!("HSET {{gm}}:batch:{batch} touched_at_ms 1 last_expiry_ms 1"));
+    scene.redis.command::<u8>(&format!("ZADD {{gm}}:batches 1 {batch}"));
+    for ended in waiting {
+        assert!(is_no_batch(soon(ended).await.unwrap(), batch));
+    }
 }

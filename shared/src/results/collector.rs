@@ -35,7 +35,7 @@ impl Collector {
 
     /// Waits for the outcome of one task.
     pub async fn task(&self, task: TaskId) -> Result<Collected, ResultsError> {
-        match self.stream(task.batch).only(task.index).next().await {
+        match self.stream(task.batch).only([task.index]).next().await {
             Some(outcome) => outcome.map(|(_, collected)| collected),
             None => Err(ResultsError::NoSuchTask(task)),
         }

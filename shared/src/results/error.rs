@@ -43,7 +43,7 @@ impl ResultsError {
     /// The task that the error is about, where it is about one only: a stream goes on after it.
     pub fn task(&self) -> Option<TaskId> {
         match self {
-            Self::BlobGone(task) | Self::Unreadable { task, .. } => Some(*task),
+            Self::BlobGone(task) | Self::NoSuchTask(task) | Self::Unreadable { task, .. } => Some(*task),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -56,8 +56,8 @@ pub struct CollectorStream {
     forgettable: Option<Vec<DeliveredRun>>,
     /// Blobs of the run whose items are in front.
     outputs: Vec<BlobRef>,
-    /// Of all that was listed, only this index is wanted.
-    only: Option<u64>,
+    /// Only these indices are wanted, and were not delivered yet.
+    only: Option<BTreeSet<u64>>,
     reads_blobs: bool,
 }
 
@@ -114,9 +114,9 @@ impl CollectorStream {
         }
     }
 
-    /// Delivers the outcome of this index and no other. Reads nothing but the run that holds it.
-    pub fn only(mut self, index: u64) -> Self {
-        self.only = Some(index);
+    /// Delivers the outcomes of these indices and no others, and then ends. Reads nothing but the runs that hold them.
+    pub fn only(mut self, indices: impl IntoIterator<Item = u64>) -> Self {
+        self.only = Some(indices.into_iter().collect());
         self
     }
 
@@ -185,16 +185,18 @@ impl CollectorStream {
                 }
                 Item::Outcome(index, ..) | Item::Delivered(index) | Item::Unreadable(index, _) => *index,
             };
-            if self.delivered.contains(index) || self.only.is_some_and(|only| only != index) {
+            if self.delivered.contains(index) || self.only.as_ref().is_some_and(|only| !only.contains(&index)) {
                 self.items.pop_front();
                 continue;
             }
             // The item stays in front until its blob is here: this future may be dropped.
             let value = match self.items.front()? {
-                Item::Outcome(_, Outcome::Blob(blob), _) if self.reads_blobs => match self.reader.blob(self.batch, blob).await {
-                    Ok(value) => Some(value),
-                    Err(error) => return Some(Err(error)),
-                },
+                Item::Outcome(_, Outcome::Blob(blob), _) if self.reads_blobs => {
+                    match self.reader.blob(self.batch, blob).await {
+                        Ok(value) => Some(value),
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
                 _ => None,
             };
             let item = self.items.pop_front()?;
@@ -202,11 +204,7 @@ impl CollectorStream {
                 self.outputs.push(blob.clone());
             }
             self.delivered.insert(index);
-            if self.only.is_some() {
-                self.state = State::Ended;
-                self.items.clear();
-                self.runs.clear();
-            }
+            self.strike(index);
             return Some(self.collected(index, item, value).map(|collected| (index, collected)));
         }
     }
@@ -243,10 +241,8 @@ impl CollectorStream {
 
         let (Some(state), total) = fields else { return self.no_such_batch() };
         let finished = state == "finished";
-        if let (Some(index), Some(total)) = (self.only, total)
-            && index >= total
-        {
-            return self.no_such_task(index);
+        if let Some(beyond) = total.and_then(|total| self.wanted_from(total)) {
+            return self.no_such_task(beyond);
         }
         if length < self.cursor {
             // Redis came back with an older state; what is settled again may stand in another order.
@@ -279,11 +275,27 @@ impl CollectorStream {
         if !self.maybe_single {
             return Ok(());
         }
-        if let Some(index) = self.only.filter(|&index| index > 0) {
-            return self.no_such_task(index);
+        if let Some(beyond) = self.wanted_from(1) {
+            return self.no_such_task(beyond);
         }
         self.see_single(outcome.as_deref(), state == "finished", time_to_look(ttl_ms));
         Ok(())
+    }
+
+    /// The first index from this one on that is wanted by name.
+    fn wanted_from(&self, index: u64) -> Option<u64> {
+        self.only.as_ref()?.range(index..).next().copied()
+    }
+
+    /// Whoever wanted this index by name has it; after the last of those nothing more is wanted.
+    fn strike(&mut self, index: u64) {
+        let Some(only) = &mut self.only else { return };
+        only.remove(&index);
+        if only.is_empty() {
+            self.state = State::Ended;
+            self.items.clear();
+            self.runs.clear();
+        }
     }
 
     fn no_such_batch(&mut self) -> Result<(), ResultsError> {
@@ -292,7 +304,7 @@ impl CollectorStream {
     }
 
     fn no_such_task(&mut self, index: u64) -> Result<(), ResultsError> {
-        self.state = State::Ended;
+        self.strike(index);
         Err(ResultsError::NoSuchTask(self.batch.task(index)))
     }
 
@@ -318,7 +330,7 @@ impl CollectorStream {
     fn see_runs(&mut self, listed: &[String]) {
         for (at, text) in (self.cursor..).zip(listed) {
             match Run::parse(text) {
-                Some(run) if self.only.is_some_and(|only| !run.indices().contains(&only)) => {}
+                Some(run) if self.only.as_ref().is_some_and(|only| only.range(run.indices()).next().is_none()) => {}
                 Some(run) if run.indices().all(|index| self.delivered.contains(index)) => {}
                 Some(run) => self.runs.push_back((at, run)),
                 None => tracing::warn!(batch = %self.batch, run = %text, "the list of runs holds what is no run"),
@@ -388,8 +400,10 @@ impl CollectorStream {
 
     /// The batch has finished: sees that nothing is missing.
     fn check(&mut self, total: u64) -> Result<(), ResultsError> {
-        let wanted = if self.only.is_some() { 1 } else { total };
-        let missing = wanted.saturating_sub(self.delivered.len());
+        let missing = match &self.only {
+            Some(only) => only.len() as u64,
+            None => total.saturating_sub(self.delivered.len()),
+        };
         if missing > 0 && !self.reread {
             // The list may have been written anew behind the cursor, after Redis had lost its last second.
             (self.reread, self.cursor, self.state) = (true, 0, State::Look);

@@ -108,6 +108,15 @@ async fn one_task_of_several_is_waited_for_and_the_others_are_not_read() {
     fleet.finish(batch, 3).await;
     let error = waiting.await.unwrap().unwrap_err();
     assert!(matches!(error, ResultsError::NoSuchTask(task) if task == beyond), "{error}");
+
+    // Several by name: whatever there is no task for is an error of its own, and the rest comes.
+    let mut some = fleet.collector().stream(batch).only([2, 9, 1, 7]);
+    for beyond in [7, 9] {
+        let error = next(&mut some).await.unwrap().unwrap_err();
+        assert!(matches!(error, ResultsError::NoSuchTask(task) if task == batch.task(beyond)), "{error}");
+    }
+    assert_eq!((outcome(&mut some).await, outcome(&mut some).await), ((1, value(1)), (2, value(2))));
+    assert!(next(&mut some).await.is_none());
 }
 
 #[tokio::test]
