@@ -7,6 +7,7 @@ mod bad_input;
 mod bare_worker;
 mod dead_letters;
 mod demo;
+mod detach;
 mod dev;
 mod doctor;
 mod fake_server;

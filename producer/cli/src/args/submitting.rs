@@ -56,6 +56,7 @@ pub struct Submit {
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going
   gristmill map image.thumbnail --input jobs.jsonl --output done.jsonl --keep-going --resume
   gristmill map render --input jobs.jsonl --summary --priority low --result-ttl 1h
+  gristmill map render --input jobs.jsonl --check --detach
   gristmill map hash --input jobs.jsonl --chunk 500 --when-full fail
   gristmill map align --input reads.jsonl --shared-bytes genome.bin --label run=7
   gristmill map image.thumbnail --input images.csv --failed again.csv --max-failures 100
@@ -83,6 +84,12 @@ pub struct Map {
     /// columns index, id, then one for the value or one for each field of the first, then error_kind, error
     #[arg(long, value_enum, value_name = "jsonl|csv|tsv")]
     pub output_format: Option<OutputFormat>,
+    /// Submit everything, print the batch and end: `results BATCH --wait` collects the results. A bad row cancels it
+    #[arg(long, conflicts_with_all = [
+        "output", "output_format", "records", "with_args", "failed", "max_failures", "unordered", "keep_going",
+        "summary", "timeout", "resume", "restart",
+    ])]
+    pub detach: bool,
     /// Go on with the map that was to write the output and was interrupted, however that was: what has ended does not
     /// run again. Meanwhile a file <FILE>.gristmill stands beside it
     #[arg(long)]

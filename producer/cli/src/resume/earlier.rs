@@ -23,7 +23,11 @@ pub async fn stop(client: &Client, batches: &[Part]) -> Result<Vec<Earlier>, Cli
     let mut earlier = Vec::new();
     for (part, known) in batches.iter().zip(known) {
         let left_out = part.left_out.clone();
-        earlier.push(if known { ended(client, part.batch, left_out).await? } else { Earlier { left_out, ..Earlier::default() } });
+        earlier.push(if known {
+            ended(client, part.batch, left_out).await?
+        } else {
+            Earlier { left_out, ..Earlier::default() }
+        });
     }
     Ok(earlier)
 }
@@ -88,7 +92,9 @@ impl EndedRows {
         let id = results.id().task(task);
         let gone = |batch| ClientError::ResultsExpired { batch, missing: 1 };
         let result = match results.next().await {
-            Some(Ok((_, Err(TaskError::Delivered(_) | TaskError::OutputGone(_))))) | None => return Err(gone(id.batch)),
+            Some(Ok((_, Err(TaskError::Delivered(_) | TaskError::OutputGone(_))))) | None => {
+                return Err(gone(id.batch));
+            }
             Some(Ok((index, result))) if index == task => result,
             Some(Ok(_)) => return Err(gone(id.batch)),
             Some(Err(error)) => return Err(error),

@@ -118,9 +118,9 @@ impl Read for Headed {
 
 /// FNV-1a, 64 bits: nobody forges his own input.
 fn hash(bytes: &[u8]) -> String {
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("{hash:016x}")
 }
 
@@ -171,7 +171,8 @@ mod tests {
         let (reader, mut writer) = io::pipe().unwrap();
         io::Write::write_all(&mut writer, b"1\n2\n").unwrap();
         // The writer goes on later: nobody waits for it.
-        let (begun, _headed) = Identity::read(Opened::from(File::from(std::os::fd::OwnedFd::from(reader))), None).unwrap();
+        let (begun, _headed) =
+            Identity::read(Opened::from(File::from(std::os::fd::OwnedFd::from(reader))), None).unwrap();
         assert_eq!(begun.bytes, 4);
         let (same, mut headed) = Identity::read(pipe("1\n2\n3\n"), Some(&begun)).unwrap();
         assert_eq!(same.differs_from(&begun), None);

@@ -53,7 +53,8 @@ impl Output {
         }
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                let message = format!("another map writes {}: wait for its end, or choose another file", path.display());
+                let message =
+                    format!("another map writes {}: wait for its end, or choose another file", path.display());
                 return Err(Exit::usage(message));
             }
             // Some file systems know no locks.
@@ -108,7 +109,9 @@ impl Output {
     fn compare(&self, begun: &Sidecar, now: &Sidecar) -> Result<(), Exit> {
         let path = self.path.display();
         let other = |was: &str, is: &str| {
-            Exit::usage(format!("{path} was begun with {was}, and not with {is}: use that, or begin anew with --restart"))
+            Exit::usage(format!(
+                "{path} was begun with {was}, and not with {is}: use that, or begin anew with --restart"
+            ))
         };
         if begun.kernel != now.kernel {
             return Err(other(&format!("the kernel {}", begun.kernel), &now.kernel));
@@ -118,9 +121,9 @@ impl Output {
             return Err(other(&text(&begun.form), &text(&now.form)));
         }
         match now.input.differs_from(&begun.input) {
-            Some(why) => {
-                Err(Exit::usage(format!("{path} was begun with another input ({why}): --restart begins anew with this one")))
-            }
+            Some(why) => Err(Exit::usage(format!(
+                "{path} was begun with another input ({why}): --restart begins anew with this one"
+            ))),
             None => Ok(()),
         }
     }
@@ -162,7 +165,10 @@ impl Keeper {
         if std::mem::replace(&mut self.is_written, false)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            say!("gristmill: warning: cannot remove {}: {error}; the map is complete all the same", self.path.display());
+            say!(
+                "gristmill: warning: cannot remove {}: {error}; the map is complete all the same",
+                self.path.display()
+            );
         }
     }
 }

@@ -93,7 +93,8 @@ impl Written {
             && let Some(Failure { kind, message }) = failure
         {
             self.failed.insert(row);
-            let said: String = one_line(&format!("line {}: {kind}: {message}", row + 1)).chars().take(SAID_MAX).collect();
+            let said: String =
+                one_line(&format!("line {}: {kind}: {message}", row + 1)).chars().take(SAID_MAX).collect();
             self.first_failure.get_or_insert(said);
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod answers;
 mod begin;
+mod detach;
 pub(super) mod failed;
 pub(super) mod files;
 mod printer;
@@ -11,10 +12,10 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use gristmill::shared::duration::{FOREVER, from_now};
 use gristmill::{BatchId, Client, OutcomeKind, SubmitOptions, Summary, TaskError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use self::answers::Answers;
@@ -25,7 +26,7 @@ use super::submit::options;
 use crate::args::{Global, Map, SummaryForm};
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::input::{Arguments, Findings, Input, Reading};
+use crate::input::{self, Arguments, Findings, Input, Reading};
 use crate::resume::{Answered, Keeper};
 use crate::signals::Signals;
 use crate::{kernel_check, say, session};
@@ -52,6 +53,11 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     }
     let (keep_sources, keep_args) = (args.failed.is_some(), args.with_args);
     let reading = Reading { keep_going: args.keep_going, keep_sources, keep_args };
+    if args.detach {
+        let Input { findings, portions, .. } = input::start(input, make, reading);
+        let handle = client.map_raw(&args.kernel, arguments(portions), &options).await?;
+        return detach::run(&client, handle, findings, signals).await;
+    }
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
     let (mut failed, mut ends) = (files::failed(&args)?, Ends { signals: &mut *signals, deadline });
     let beginner = Beginner { args: &args, client: &client, make, reading };
@@ -65,8 +71,6 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     {
         findings.count_ahead(file, files::format(&args));
     }
-    let lines = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
-    let lines = lines.flat_map(stream::iter);
     // Nothing is enqueued before it is written down that it will be.
     let (go, gate) = oneshot::channel::<()>();
     let gate = stream::once(async {
@@ -74,7 +78,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
             std::future::pending().await
         }
     });
-    let lines = gate.filter_map(|()| ready(None)).chain(lines);
+    let lines = gate.filter_map(|()| ready(None)).chain(arguments(portions));
     let handle = client.map_raw(&args.kernel, lines, &options.acknowledge(keeper.is_some())).await?;
     let batch = handle.id();
     let keeper = keeper.map(|keeper| keeper.submit(batch, args.resume)).transpose()?.flatten();
@@ -87,6 +91,11 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let ended = run.run(signals).await.map_err(|exit| run.with_hint(exit));
     let written = run.write_failed(unread).await;
     ended.and(written)
+}
+
+/// What the reader hands on, one after the other.
+fn arguments(portions: mpsc::Receiver<Vec<Vec<u8>>>) -> impl Stream<Item = Vec<u8>> + Send + 'static {
+    stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions))).flat_map(stream::iter)
 }
 
 struct Run {
