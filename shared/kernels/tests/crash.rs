@@ -72,7 +72,7 @@ fn allocates_until_a_limit_stops_it() {
 #[test]
 fn an_unknown_way_is_an_error_that_names_the_others() {
     let error = crash("softly".into()).unwrap_err();
-    assert!(error.message.contains("\"softly\"") && error.message.contains("close-fds"), "{error}");
+    assert!(error.message().contains("\"softly\"") && error.message().contains("close-fds"), "{error}");
 }
 
 #[test]
