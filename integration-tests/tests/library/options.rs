@@ -137,19 +137,25 @@ async fn the_call_comes_before_the_bound_client_and_that_before_the_client() {
         (error.attempt().unwrap(), labels.into_values().collect::<Vec<_>>().join(" "))
     };
     let new = SubmitOptions::new;
-    assert_eq!(attempts(&scene.client, new()).await, (1, String::new()));
-    assert_eq!(attempts(&client, new()).await, (2, "client client".to_owned()));
-    assert_eq!(attempts(&bound, new()).await, (3, "client bound".to_owned()));
-    assert_eq!(attempts(&bound, new().retries(0).label("team", "call")).await, (1, "client call".to_owned()));
-    assert_eq!(attempts(&client, new()).await.0, 2, "the client that was bound is as before");
+    // At once, for a retry waits for the next tick. The client that was bound is as before.
+    let found = tokio::join!(
+        attempts(&scene.client, new()),
+        attempts(&client, new()),
+        attempts(&bound, new()),
+        attempts(&bound, new().retries(0).label("team", "call")),
+        // A map gets them, too.
+        async {
+            soon(bound.map(fail, vec![("no".to_owned(), 9)]).await.unwrap().collect()).await.unwrap_err().attempt()
+        },
+    );
+    let text = str::to_owned;
+    assert_eq!((found.0, found.1), ((1, String::new()), (2, text("client client"))));
+    assert_eq!((found.2, found.3, found.4), ((3, text("client bound")), (1, text("client call")), Some(3)));
     let elsewhere = bound.with(new().queue(QueueName::new("elsewhere").unwrap()).lane(Lane::High));
     let waiting = elsewhere.submit(square, 7).await.unwrap();
     let record = client.batch_record(waiting.id().batch).await.unwrap().unwrap();
     assert_eq!((record.queue.as_str(), elsewhere.queue().as_str()), ("elsewhere", "elsewhere"));
     assert_eq!(scene.redis.command::<u64>("LLEN {gm}:ready:elsewhere:high"), 1);
-    // A map gets them, too.
-    let map = bound.map(fail, vec![("no".to_owned(), 9)]).await.unwrap();
-    assert_eq!(soon(map.collect()).await.unwrap_err().attempt(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

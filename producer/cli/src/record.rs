@@ -1,6 +1,6 @@
 //! How results look on stdout: bare values, `$error` objects, records.
 
-use gristmill::shared::{BatchId, TaskId};
+use gristmill::shared::TaskId;
 use gristmill::{TaskError, TaskFailure};
 use serde_json::{Value, json};
 
@@ -113,18 +113,8 @@ pub fn write_bare(out: &mut Vec<u8>, answer: &Answer) {
     out.push(b'\n');
 }
 
-/// Appends the record of one answer: `{"index", "id", "value" | "error" | "kept": false}`.
-pub fn write_record(out: &mut Vec<u8>, batch: BatchId, index: u64, answer: &Answer) {
-    // Of a line that never became a task, `failed.task` says so by being none.
-    let id = match answer {
-        Answer::Error(failed) => failed.task.map(|task| task.to_string()),
-        Answer::Value(_) | Answer::NotKept => Some(batch.task(index).to_string()),
-    };
-    write_record_of(out, index, id, None, answer);
-}
-
-/// The same for a line of input whose number differs from its task's index; with its arguments, if somebody wants
-/// them and they are known.
+/// Appends the record of one answer: `{"index", "id", "value" | "error" | "kept": false}`; with its arguments, if somebody
+/// wants them and they are known.
 pub fn write_record_of(
     out: &mut Vec<u8>,
     index: u64,
@@ -162,6 +152,7 @@ fn write_value(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gristmill::BatchId;
 
     #[test]
     fn of_what_was_not_kept_nothing_is_made_up() {
@@ -169,7 +160,7 @@ mod tests {
         let answer = || Answer::from(Err(TaskError::NotKept(batch.task(2))));
         let (mut bare, mut record) = (Vec::new(), Vec::new());
         write_bare(&mut bare, &answer());
-        write_record(&mut record, batch, 2, &answer());
+        write_record_of(&mut record, 2, Some(batch.task(2).to_string()), None, &answer());
         assert_eq!(bare, b"");
         let expected = format!("{{\"index\":2,\"id\":\"{batch}.2\",\"kept\":false}}\n");
         assert_eq!(String::from_utf8(record).unwrap(), expected);

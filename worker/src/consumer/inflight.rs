@@ -259,6 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn a_task_or_its_kernel_drops_what_it_returns() {
+        let mut held = held(1, 10, 1);
+        assert!(!held.ignores_results());
+        let Fate::Run { kernel, body, .. } = &mut held.fate else { panic!("it runs") };
+        kernel.options.ignore_result = Some(true);
+        body.options.ignore_result = Some(false);
+        assert!(!held.ignores_results(), "the task's own word counts");
+        let Fate::Run { body, .. } = &mut held.fate else { panic!("it runs") };
+        body.options.ignore_result = None;
+        assert!(held.ignores_results());
+    }
+
+    #[test]
     fn a_release_shortens_the_started_message_and_drops_the_tail() {
         let mut inflight = InFlight::default();
         for serial in 1..=3 {
