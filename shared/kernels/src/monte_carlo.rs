@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn absurd_numbers_of_samples_are_refused() {
         for samples in [0, SAMPLES_MAX + 1, u64::MAX] {
-            assert!(monte_carlo_pi(samples, 1).unwrap_err().message.contains("use 1 to"), "{samples}");
+            assert!(monte_carlo_pi(samples, 1).unwrap_err().message().contains("use 1 to"), "{samples}");
         }
     }
 }

@@ -22,8 +22,8 @@ mod tests {
         }
         for n in [3_037_000_500, i64::MAX, i64::MIN] {
             let error = square(n).unwrap_err();
-            assert_eq!(error.retry, gristmill_shared::kernel::Retry::Never);
-            assert!(error.message.contains(&n.to_string()), "{error}");
+            assert_eq!(error.retry(), gristmill_shared::kernel::Retry::Never);
+            assert!(error.message().contains(&n.to_string()), "{error}");
         }
     }
 }
