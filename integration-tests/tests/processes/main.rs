@@ -14,6 +14,7 @@ mod namespaces;
 mod outages;
 mod poison;
 mod preload;
+mod programs;
 mod recycling;
 mod retried;
 mod round_trip;

@@ -5,11 +5,13 @@
 mod arguments;
 mod bad_input;
 mod bare_worker;
+mod bounded;
 mod dead_letters;
 mod demo;
 mod detach;
 mod dev;
 mod doctor;
+mod exec;
 mod fake_server;
 mod foreign_messages;
 mod foreign_server;

@@ -5,6 +5,7 @@ mod dead;
 mod demo;
 #[cfg(test)]
 mod examples;
+mod executing;
 mod looking;
 mod manuals;
 mod queues;
@@ -13,6 +14,7 @@ mod submitting;
 pub use checking::{Doctor, Fsck};
 pub use dead::{Dead, DeadAct, DeadCommand, DeadList, DeadShow, Letter, Target};
 pub use demo::Demo;
+pub use executing::Exec;
 pub use looking::{Kernels, Workers};
 pub use manuals::{Completions, Man};
 pub use queues::{Limit, Named, Peek, Purge, Queue, QueueCommand, Queues};
@@ -60,6 +62,8 @@ pub enum Command {
     Submit(Submit),
     /// Run a kernel on every row of an input: JSON Lines, CSV, or a product of parameters
     Map(Map),
+    /// Run a program for every row of an input: GNU parallel over machines
+    Exec(Exec),
     /// Print the results of batches or tasks
     Results(Results),
     /// Show batches or tasks

@@ -6,6 +6,7 @@ mod dead;
 mod demo;
 mod dev;
 mod doctor;
+mod exec;
 mod fsck;
 mod kernels;
 mod man;
@@ -28,6 +29,9 @@ pub async fn run(cli: Cli) -> Result<(), Exit> {
     // Its own handling of signals: it cancels what has not started.
     if let Command::Map(args) = cli.command {
         return map::run(global, args, &mut signals).await;
+    }
+    if let Command::Exec(args) = cli.command {
+        return exec::run(global, args, &mut signals).await;
     }
     // It ends what it has started, whatever ends it.
     if let Command::Demo(args) = cli.command {
@@ -58,6 +62,8 @@ async fn simple(global: &Global, command: Command) -> Result<(), Exit> {
         Command::Fsck(args) => fsck::run(global, args).await,
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
-        Command::Map(_) | Command::Demo(_) | Command::Dev(_) => Err(Exit::new(Exit::BUG, "a command was not handled")),
+        Command::Map(_) | Command::Exec(_) | Command::Demo(_) | Command::Dev(_) => {
+            Err(Exit::new(Exit::BUG, "a command was not handled"))
+        }
     }
 }

@@ -135,7 +135,7 @@ impl Make for Arguments {
             // The client says the same, but would end with it.
             return Err(format!("its arguments have {} bytes; at most {BLOB_BYTES_MAX} can be sent", args.len()));
         }
-        Ok(Made { args, shown })
+        Ok(Made { args, shown, again: None })
     }
 }
 

@@ -30,11 +30,8 @@ pub use self::cells::line_of;
 pub use self::findings::{BadRow, Findings, Kept};
 pub use self::grid::Grid;
 pub use self::plan::{Earlier, EndedRow, Head, Plan};
-#[expect(unused_imports, reason = "a command that makes other tasks of rows than the arguments of a kernel")]
-pub use self::reader::Made;
-pub use self::reader::{Input, Make, Reading, Rest, check, count_rows, go_on, start};
-#[expect(unused_imports, reason = "the same")]
-pub use self::record::{Cell, Record};
+pub use self::reader::{Input, Made, Make, Reading, Rest, check, count_rows, go_on, start};
+pub use self::record::Record;
 pub use self::rows::Source;
 
 /// Base64 makes bytes longer by a third; a longer row cannot become an argument.

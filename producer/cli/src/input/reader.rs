@@ -33,6 +33,8 @@ pub struct Made {
     pub args: Vec<u8>,
     /// What people are shown as its arguments, also MessagePack, if that is something else.
     pub shown: Option<Vec<u8>>,
+    /// What another run would read in place of a point of a grid, also MessagePack, if that is something else.
+    pub again: Option<Vec<u8>>,
 }
 
 /// How the input is read.
@@ -149,7 +151,7 @@ fn columns(rows: &Rows, make: &mut dyn Make) -> Result<(), String> {
 fn shown(made: &Made) -> Vec<u8> {
     let mut line = Vec::new();
     // What was made of JSON can be written as JSON.
-    let _ = json::write_json(&made.args, &mut line);
+    let _ = json::write_json(made.again.as_ref().unwrap_or(&made.args), &mut line);
     line.push(b'\n');
     line
 }

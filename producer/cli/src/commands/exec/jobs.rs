@@ -1,0 +1,196 @@
+//! From rows to jobs: the command of each, and what is remembered of it until it is answered.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use gristmill::shared::codec;
+use gristmill::shared::exec::ExecArgs;
+use gristmill::shared::kernel::Bytes;
+
+use super::results_dir;
+use super::template::{Missing, Template, Values};
+use crate::args::Exec;
+use crate::exit::Exit;
+use crate::input::{Made, Make, Record};
+use crate::json;
+
+/// A job on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// Its number, from 1: that of its row.
+    pub number: u64,
+    /// Its command.
+    pub argv: Vec<String>,
+    /// What its lines are marked with.
+    pub tag: String,
+}
+
+/// Jobs that are not answered yet, by the index of their task.
+#[derive(Debug, Default)]
+pub struct Jobs(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: BTreeMap<u64, Job>,
+    tasks: u64,
+    skipped: u64,
+}
+
+impl Jobs {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the next task.
+    fn push(&self, job: Job) {
+        let mut state = self.state();
+        let index = state.tasks;
+        state.tasks += 1;
+        state.waiting.insert(index, job);
+    }
+
+    /// Takes what is remembered of a task.
+    pub fn take(&self, index: u64) -> Option<Job> {
+        self.state().waiting.remove(&index)
+    }
+
+    /// Jobs that are not answered.
+    pub fn waiting(&self) -> Vec<Job> {
+        self.state().waiting.values().cloned().collect()
+    }
+
+    /// Jobs that an earlier run has done.
+    pub fn skipped(&self) -> u64 {
+        self.state().skipped
+    }
+}
+
+/// Makes jobs of rows.
+pub struct Maker {
+    argv: Vec<Template>,
+    env: Vec<(String, Template)>,
+    cwd: Option<Template>,
+    stdin: Option<Bytes>,
+    output_max: Option<u64>,
+    /// Whether rows are wanted again: those of a grid stand nowhere else.
+    keeps_rows: bool,
+    /// What is done already, and where that stands.
+    done: Option<Arc<Path>>,
+    rows: u64,
+    jobs: Arc<Jobs>,
+}
+
+impl Maker {
+    /// Reads the templates of a command line.
+    pub fn new(args: &Exec, stdin: Option<Vec<u8>>, jobs: Arc<Jobs>) -> Result<Self, Exit> {
+        let template = |text: &String| Template::parse(text).map_err(Exit::usage);
+        let done = args.resume.then(|| args.results_dir.as_deref().map(Arc::from)).flatten();
+        Ok(Self {
+            argv: args.command.iter().map(template).collect::<Result<_, _>>()?,
+            env: args.env.iter().map(|text| variable(text)).collect::<Result<_, _>>()?,
+            cwd: args.cwd.as_ref().map(template).transpose()?,
+            stdin: stdin.map(Bytes),
+            output_max: args.output_max,
+            keeps_rows: args.failed.is_some(),
+            done,
+            rows: 0,
+            jobs,
+        })
+    }
+
+    /// The one job of a command line without rows.
+    pub fn alone(&mut self) -> Result<Vec<u8>, String> {
+        self.rows = 1;
+        let values = Values { number: 1, row: None, fields: &[] };
+        let args = self.args(&values).map_err(|missing| missing.tell(false, &[]))?;
+        Ok(self.made(args, "1".to_owned())?.args)
+    }
+
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let env = self.env.iter().map(|(_, template)| template);
+        self.argv.iter().chain(env).chain(&self.cwd)
+    }
+
+    fn args(&self, values: &Values<'_>) -> Result<ExecArgs, Missing> {
+        let argv = self.argv.iter().map(|template| template.fill(values)).collect::<Result<_, _>>()?;
+        let env = self.env.iter().map(|(name, template)| Ok((name.clone(), template.fill(values)?)));
+        Ok(ExecArgs {
+            argv,
+            stdin: self.stdin.clone(),
+            env: env.collect::<Result<_, _>>()?,
+            cwd: self.cwd.as_ref().map(|template| template.fill(values)).transpose()?,
+            output_max: self.output_max,
+        })
+    }
+
+    /// A task, or nothing where an earlier run has done it.
+    fn made(&self, args: ExecArgs, tag: String) -> Result<Made, String> {
+        if let Some(dir) = &self.done
+            && results_dir::is_done(dir, self.rows, &args.argv)?
+        {
+            self.jobs.state().skipped += 1;
+            return Ok(Made::default());
+        }
+        let packed = codec::encode(&args).map_err(|error| error.to_string())?;
+        self.jobs.push(Job { number: self.rows, argv: args.argv, tag });
+        Ok(Made { args: packed, ..Made::default() })
+    }
+}
+
+impl Make for Maker {
+    fn columns(&mut self, names: &[String]) -> Result<(), String> {
+        if let Some(missing) = self.templates().find_map(|template| template.missing(names)) {
+            return Err(missing.tell(true, names));
+        }
+        if !self.templates().any(Template::has_placeholder) {
+            let some: Vec<String> = names.iter().take(3).map(|name| format!("{{{name}}}")).collect();
+            return Err(format!("the command uses nothing of the rows: write {} where they belong", some.join(", ")));
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, record: Record) -> Result<Made, String> {
+        self.rows += 1;
+        if !self.templates().any(Template::has_placeholder) {
+            self.argv.push(Template::row());
+        }
+        let (row, fields) = (record.text(), record.fields());
+        let values = Values { number: self.rows, row: Some(&row), fields: &fields };
+        let names = || fields.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let args = self.args(&values).map_err(|missing| missing.tell(true, &names()))?;
+        let again = self.keeps_rows.then(|| record.to_json_line()).filter(|line| !line.is_empty());
+        let again = again.and_then(|line| json::to_msgpack(std::str::from_utf8(&line).ok()?).ok());
+        Ok(Made { again, ..self.made(args, row)? })
+    }
+}
+
+/// `NAME=VALUE`, or `NAME` with the value that it has here.
+fn variable(text: &str) -> Result<(String, Template), Exit> {
+    if let Some((name, value)) = text.split_once('=') {
+        return Ok((name.to_owned(), Template::parse(value).map_err(Exit::usage)?));
+    }
+    match std::env::var(text) {
+        // What stands here has no placeholders.
+        Ok(value) => Template::parse(&value.replace('{', "{{").replace('}', "}}"))
+            .map(|template| (text.to_owned(), template))
+            .map_err(Exit::usage),
+        Err(std::env::VarError::NotPresent) => {
+            Err(Exit::usage(format!("--env {text}: it is not set here; write {text}=VALUE")))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => Err(Exit::usage(format!("--env {text}: its value is not UTF-8"))),
+    }
+}
+
+/// A command as a shell would take it.
+pub fn quoted(argv: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%^".contains(c);
+    let word = |word: &String| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
