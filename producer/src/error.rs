@@ -21,7 +21,7 @@ pub enum ClientError {
     #[error(transparent)]
     Connection(#[from] ConnectionError),
     /// Redis answered, but cannot work for us: it is too old, or holds keys of a wrong type.
-    #[error("Redis at {endpoint} refuses: {reason}")]
+    #[error("Redis at {endpoint} refuses: {reason} (`gristmill doctor` looks further)")]
     Refused {
         /// Which Redis, without the password.
         endpoint: String,
@@ -60,10 +60,12 @@ pub enum ClientError {
     #[error("the blob {0} is gone from Redis although its batch is open; submit the batch again")]
     BlobGone(String),
     /// There is no such batch.
-    #[error("there is no batch {0}: the id is wrong, or its results have expired")]
+    #[error("there is no batch {0}: the id is wrong, or its results have expired; result_ttl keeps them longer")]
     NoSuchBatch(BatchId),
     /// The batch finished, but some of its results are not there any more.
-    #[error("the results of {missing} tasks of the batch {batch} have expired")]
+    #[error(
+        "the results of {missing} tasks of the batch {batch} have expired; run them again, with a longer result_ttl"
+    )]
     ResultsExpired {
         /// The batch.
         batch: BatchId,
@@ -74,7 +76,9 @@ pub enum ClientError {
     #[error("the batch {0} is gone from Redis: it expired, or Redis lost its data; submit it again")]
     BatchGone(BatchId),
     /// The batch takes no more tasks.
-    #[error("the batch {0} was sealed by somebody else: it was cancelled, or taken for abandoned")]
+    #[error(
+        "the batch {0} was sealed by somebody else: it was cancelled, or taken for abandoned; submit what is missing anew"
+    )]
     BatchSealed(BatchId),
     /// The idempotency key belongs to other work.
     #[error(
@@ -118,7 +122,7 @@ pub enum ClientError {
     #[error("a script in Redis refused the call ({0}); please report it")]
     Reply(String),
     /// The source of a `map` failed. What came before was run.
-    #[error("the items of the map failed to come: {0}; those before were run")]
+    #[error("the items of the map failed to come: {0}; those before that ran, so go on behind them")]
     Source(Arc<dyn std::error::Error + Send + Sync>),
     /// A blocking call inside of an async runtime.
     #[error(
@@ -127,7 +131,10 @@ pub enum ClientError {
     )]
     InsideRuntime,
     /// The background task that feeds the batch is gone.
-    #[error("the runtime which fed the batch {0} has ended")]
+    #[error(
+        "the runtime which fed the batch {0} has ended before all of it was enqueued; keep it until the map has ended, or \
+         wait for detach()"
+    )]
     Stopped(BatchId),
 }
 
@@ -229,10 +236,12 @@ pub enum TaskError {
     #[error(transparent)]
     Ended(#[from] TaskFailure),
     /// The task's result was handed to another reader, who had it deleted.
-    #[error("the result of task {0} was delivered to another reader and deleted")]
+    #[error("the result of task {0} was delivered to another reader and deleted; ask there, or run the task again")]
     Delivered(TaskId),
     /// The output does not fit the type that the caller expects.
-    #[error("the output of task {task} is not what was expected: {reason}")]
+    #[error(
+        "the output of task {task} is not of the type that was asked for: {reason}; ask for what its kernel returns"
+    )]
     Output {
         /// Which task.
         task: TaskId,
@@ -240,10 +249,10 @@ pub enum TaskError {
         reason: String,
     },
     /// The task succeeded, and its output was dropped where it was computed, as its submitter or its kernel wanted.
-    #[error("task {0} succeeded, but its output was not kept: it ran with ignore_result")]
+    #[error("task {0} succeeded, but its output was not kept: it ran with ignore_result; without that it is")]
     NotKept(TaskId),
     /// The output was too large for a message, and its blob is gone.
-    #[error("the output of task {0} is gone: its blob expired")]
+    #[error("the output of task {0} is gone: its blob expired; run the task again, with a longer result_ttl")]
     OutputGone(TaskId),
     /// Whoever waits had no more time. The work goes on.
     #[error(

@@ -7,15 +7,61 @@
 //! gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
 //!
 //! let client = Client::connect("redis://127.0.0.1").await?;
-//! let one: f64 = client.submit(sum_sqrt, 1_000_000).await?.result().await?;
+//! let one: f64 = client.submit(sum_sqrt, 1_000_000).await?.await?;
 //! let all: Vec<f64> = client.map(sum_sqrt, vec![1_000_000; 4]).await?.collect().await?;
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Client::submit`] sends one task and gives a [`Handle`]; [`Client::map`] streams many through a bounded
-//! window and gives a [`MapHandle`]. Both are exactly-once under lost connections: a call whose answer was
-//! lost is repeated identically.
+//! # One task
+//!
+//! [`Client::submit`] sends a task and gives a [`Handle`]: await it, or ask it for [`result`](Handle::result),
+//! [`result_timeout`](Handle::result_timeout), [`status`](Handle::status), [`progress`](Handle::progress), or to
+//! [`cancel`](Handle::cancel). A kernel of several parameters takes a tuple. Several handles, also of different kernels, are
+//! waited for by [`as_completed`], [`wait`], [`gather`] and [`try_gather`]:
+//!
+//! ```no_run
+//! # async fn example(client: gristmill::Client) -> Result<(), gristmill::TaskError> {
+//! # gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
+//! use gristmill::Until;
+//! use std::time::Duration;
+//!
+//! let handles = [client.submit(sum_sqrt, 1_000).await?, client.submit(sum_sqrt, 1_000_000).await?];
+//! let waited = gristmill::wait(handles, Until::First, Some(Duration::from_secs(5))).await;
+//! for handle in waited.not_done {
+//!     handle.cancel().await?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Many tasks
+//!
+//! [`Client::map`] streams any number of items through a bounded window and gives a [`MapHandle`], which is a stream of
+//! results: in order, or as they come ([`Client::map_unordered`]). Items may come from a stream ([`Client::map_stream`]) or
+//! from a source that may fail ([`Client::try_map`]). [`collect`](MapHandle::collect) stops at the first failure,
+//! [`collect_all`](MapHandle::collect_all) keeps failures among the results, [`fold`](Unordered::fold) merges results as they
+//! come. Dropping the handle cancels what has not started, or whatever [`OnDrop`] says.
+//!
+//! # Later and elsewhere
+//!
+//! [`TaskId`] and [`BatchId`] can be printed, parsed and stored. [`Client::handle`] and [`Client::batch`] open a task or a
+//! batch by it, in any program that reaches the same Redis. An id that nobody knows is an error, and never waited for.
+//!
+//! # Options
+//!
+//! [`SubmitOptions`]: queue, lane, retries, limits, delay and more; for a client ([`ClientBuilder::defaults`]), a part of
+//! the program ([`Client::with`]), or one call (`submit_with`, `map_with`).
+//!
+//! # Errors
+//!
+//! [`ClientError`]: the client could not do its part. [`TaskError`]: there is no result, because of that, or because of how
+//! the task ended ([`TaskFailure`]). Submitting is exactly-once under lost connections: a call whose answer was lost is
+//! repeated identically.
+//!
+//! # Without async
+//!
+//! [`blocking`] has the same verbs for scripts and threads.
 
 mod batch;
 pub mod blocking;

@@ -46,8 +46,8 @@ impl<T> Unordered<T> {
     /// # async fn example(client: gristmill::Client) -> Result<(), gristmill::TaskError> {
     /// # gristmill::remote_kernel! { fn inside(samples: u64, seed: u64) -> u64 = "inside"; }
     /// let seeds = (0..1000).map(|seed| (1_000_000, seed));
-    /// let inside = client.map_unordered(inside, seeds).await?.fold(0, |sum, inside| sum + inside).await?;
-    /// println!("pi is about {}", 4.0 * inside as f64 / 1e9);
+    /// let sum = client.map_unordered(inside, seeds).await?.fold(0, |sum, part| sum + part).await?;
+    /// println!("pi is about {}", 4.0 * sum as f64 / 1e9);
     /// # Ok(())
     /// # }
     /// ```
