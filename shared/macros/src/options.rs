@@ -166,7 +166,8 @@ fn retries(value: &Expr) -> syn::Result<u16> {
         _ => None,
     };
     let number = number.filter(|&number| number <= RETRIES_MAX);
-    number.ok_or_else(|| syn::Error::new_spanned(value, format!("retries takes a whole number from 0 to {RETRIES_MAX}")))
+    number
+        .ok_or_else(|| syn::Error::new_spanned(value, format!("retries takes a whole number from 0 to {RETRIES_MAX}")))
 }
 
 fn flag(value: &Expr) -> syn::Result<bool> {
