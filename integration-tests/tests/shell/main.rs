@@ -6,7 +6,6 @@ mod arguments;
 mod bad_input;
 mod bare_worker;
 mod bounded;
-mod bounded;
 mod dead_letters;
 mod demo;
 mod detach;
