@@ -93,6 +93,11 @@ impl<T> AsCompleted<T> {
         StreamExt::next(self).await
     }
 
+    /// How many handles have not come yet.
+    pub fn remaining(&self) -> usize {
+        self.handles.iter().flatten().count()
+    }
+
     /// The handles that have not come yet, in their order.
     pub fn into_rest(self) -> Vec<Handle<T>> {
         self.handles.into_iter().flatten().collect()

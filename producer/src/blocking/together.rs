@@ -27,6 +27,13 @@ fn apart<T>(handles: impl IntoIterator<Item = Handle<T>>) -> (Vec<crate::Handle<
     (handles, backgrounds.into_iter().next())
 }
 
+impl<T> AsCompleted<T> {
+    /// How many handles have not come yet.
+    pub fn remaining(&self) -> usize {
+        self.inner.remaining()
+    }
+}
+
 impl<T> Iterator for AsCompleted<T> {
     type Item = (Handle<T>, Result<T, TaskError>);
 
