@@ -1,6 +1,8 @@
-//! Shared input: uploaded once, fetched once by each consumer, gone with its batch.
+//! Large data: shared input, uploaded once, fetched once by each consumer, gone with its batch; arguments and outputs that
+//! travel beside their messages.
 
 mod hostile;
+mod large;
 mod life;
 mod memory;
 mod room;

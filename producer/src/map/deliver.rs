@@ -7,7 +7,7 @@ use futures::FutureExt;
 use gristmill_shared::BatchId;
 use gristmill_shared::message::BlobRef;
 use gristmill_shared::results::{Collected, CollectorStream, DeliveredRun};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::inbox::size;
 use super::state::{Mode, Phase, Shared};
@@ -20,6 +20,8 @@ use crate::error::ClientError;
 const OUTCOMES: usize = 512;
 /// Bytes of outcomes that are handed on at once, but at least one.
 const OUTCOME_BYTES: usize = 4 << 20;
+/// KiB of outcomes that wait for the reader, or one delivery that is larger.
+const WAITING_KIB: u64 = 32 << 10;
 /// Runs whose results are deleted in one call.
 const FORGET_RUNS: usize = 256;
 /// So many results the caller gets before what it has is looked for among the runs again.
@@ -30,7 +32,8 @@ const FORGET_SHARE: u64 = 8;
 
 /// What the handle receives.
 pub(super) enum Delivery {
-    Outcomes(Vec<(u64, Output)>),
+    /// What they take of the room for what waits goes back when they are taken.
+    Outcomes(Vec<(u64, Output)>, Option<OwnedSemaphorePermit>),
     Failed(ClientError),
     /// All outcomes were delivered; what the caller has to acknowledge is waited for.
     End,
@@ -41,6 +44,8 @@ pub(super) struct Deliverer {
     pub batch: BatchId,
     pub shared: Arc<Shared>,
     pub to: mpsc::Sender<Delivery>,
+    /// Room for what waits for the reader.
+    room: Arc<Semaphore>,
     /// Bytes that are delivered before what the caller has is looked for among the runs again.
     forget_bytes: u64,
 }
@@ -53,7 +58,8 @@ impl Deliverer {
         to: mpsc::Sender<Delivery>,
         result_bytes: u64,
     ) -> Self {
-        Self { client, batch, shared, to, forget_bytes: FORGET_BYTES.min(result_bytes / FORGET_SHARE) }
+        let room = Arc::new(Semaphore::new(WAITING_KIB as usize));
+        Self { client, batch, shared, to, room, forget_bytes: FORGET_BYTES.min(result_bytes / FORGET_SHARE) }
     }
 
     /// Delivers until the batch has finished and the caller has what it wants of it. Returns what is not forgotten.
@@ -75,7 +81,7 @@ impl Deliverer {
             let bytes = outcomes.iter().map(|(_, output)| size(output) as u64).sum();
             // Waiting for the reader holds the measurement back, too: that is the backpressure. A reader who
             // is gone has said so in the mode.
-            if !last && self.to.send(Delivery::Outcomes(outcomes)).await.is_ok() {
+            if !last && self.hand_on(outcomes, bytes).await {
                 sent += 1;
             }
             self.shared.settled(&indices, bytes);
@@ -91,6 +97,16 @@ impl Deliverer {
                 return Ok(delivered);
             }
         }
+    }
+
+    /// Waits until there is room for so many bytes, and hands them on; false: the reader is gone.
+    async fn hand_on(&self, outcomes: Vec<(u64, Output)>, bytes: u64) -> bool {
+        let kib = (bytes >> 10).clamp(1, WAITING_KIB) as u32;
+        let room = tokio::select! {
+            room = Arc::clone(&self.room).acquire_many_owned(kib) => room.ok(),
+            () = self.to.closed() => return false,
+        };
+        self.to.send(Delivery::Outcomes(outcomes, room)).await.is_ok()
     }
 
     /// All is delivered: has forgotten what the caller acknowledges now, for as long as it holds its handle.

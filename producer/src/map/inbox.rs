@@ -58,7 +58,7 @@ impl<T> Inbox<T> {
                 return Poll::Pending;
             };
             match delivery {
-                Some(Delivery::Outcomes(outcomes)) => {
+                Some(Delivery::Outcomes(outcomes, _)) => {
                     self.taken += 1;
                     self.current.extend(outcomes);
                 }

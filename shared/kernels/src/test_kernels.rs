@@ -13,10 +13,10 @@ use gristmill_shared::{Kernels, kernels};
 pub use crashing::crash;
 pub use failing::fail;
 pub use overrunning::overrun;
-pub use sharing::{lookup, sum_shared};
+pub use sharing::{large, lookup, sum_shared};
 pub use spinning::spin;
 
 /// The kernels behind `--test-kernels`.
 pub fn for_tests() -> Kernels {
-    kernels![crash, fail, lookup, overrun, spin, sum_shared]
+    kernels![crash, fail, large, lookup, overrun, spin, sum_shared]
 }

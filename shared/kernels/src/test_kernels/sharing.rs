@@ -1,8 +1,8 @@
-//! `shared.lookup`, `shared.sum`: tasks that read what their batch shares.
+//! `shared.lookup`, `shared.sum`: tasks that read what their batch shares; `large`: one that returns much.
 
 use std::collections::BTreeMap;
 
-use gristmill_shared::{KernelError, TaskContext, kernel};
+use gristmill_shared::{Bytes, KernelError, TaskContext, kernel};
 
 use crate::value::Value;
 
@@ -22,6 +22,15 @@ pub fn sum_shared(ctx: &TaskContext, from: u64, bytes: u64) -> Result<(u64, u32)
     Ok((part.iter().map(|&byte| u64::from(byte)).sum(), std::process::id()))
 }
 
+/// Returns so many bytes, at most 64 MiB.
+#[kernel]
+pub fn large(bytes: u64) -> Result<Bytes, KernelError> {
+    if bytes > 64 << 20 {
+        return Err(KernelError::fatal(format!("{bytes} bytes are too many: use up to 64 MiB")));
+    }
+    Ok(Bytes((0..bytes).map(|n| (n % 251) as u8).collect()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -35,6 +44,7 @@ mod tests {
         assert_eq!(lookup(&ctx, "b".into()), Ok(Value::Nil));
         let ctx = ctx.with_shared_bytes(&[1, 2, 3]);
         assert_eq!(sum_shared(&ctx, 1, 2).map(|(sum, _)| sum), Ok(5));
+        assert_eq!((large(3), large(u64::MAX).is_err()), (Ok(Bytes(vec![0, 1, 2])), true));
         assert!(sum_shared(&ctx, 1, 3).is_err() && sum_shared(&ctx, 1, u64::MAX).is_err());
     }
 }
