@@ -34,7 +34,7 @@ pub enum OnDrop {
     Cancel,
     /// No further items are taken; what is enqueued runs.
     Leave,
-    /// All items are enqueued, as far as the runtime lives to do so, and run.
+    /// All items are enqueued, as far as the runtime lives to do so, and run. Not for a source without end.
     Detach,
 }
 

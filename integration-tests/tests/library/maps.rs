@@ -84,10 +84,11 @@ async fn a_source_that_fails_ends_the_map_after_what_came_before() {
 async fn results_come_as_they_end_and_are_merged_as_they_come() {
     let scene = Scene::start(2).await;
     let one_each = scene.client.with(SubmitOptions::new().chunk(1));
-    let mut slept = one_each.map_unordered(sleep, [0.6, 0.0]).await.unwrap();
+    let mut slept = one_each.map_unordered(sleep, [60.0, 0.0]).await.unwrap();
     let (first, result) = soon(slept.next()).await.unwrap();
     assert!(first == 1 && result.is_ok(), "the short one first");
-    assert_eq!(soon(slept.next()).await.map(|(index, _)| index), Some(0));
+    assert!(scene.client.batch(slept.id()).task::<()>(0).cancel().await.unwrap());
+    assert_eq!(soon(slept.next()).await.map(|(index, result)| (index, result.is_err())), Some((0, true)));
     assert!(soon(slept.next()).await.is_none());
 
     let parts = (0..50_u64).map(|seed| (1000, seed));

@@ -7,7 +7,7 @@ use gristmill_integration_tests::eventually;
 use gristmill_kernels::test_kernels::fail;
 use gristmill_kernels::{sleep, square};
 
-use crate::{Scene, soon};
+use crate::{PATIENCE, Scene, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ids_that_were_stored_open_the_same_task_and_batch() {
@@ -43,17 +43,14 @@ async fn ids_that_were_stored_open_the_same_task_and_batch() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_is_waited_for_watched_and_cancelled_by_its_id() {
     let scene = Scene::start(1).await;
-    let id = scene.client.map(sleep, vec![0.1; 3]).await.unwrap().detach().await.unwrap();
-    let batch = scene.client.batch(id);
-    assert!(batch.wait_timeout(Duration::from_millis(50)).await.unwrap().is_none());
-    assert!(batch.progress().await.unwrap().fraction() < 1.0);
-    assert!(soon(batch.wait_timeout(Duration::from_secs(30))).await.unwrap().is_some());
-
     let options = SubmitOptions::new().chunk(1);
     let long = scene.client.map_with(sleep, vec![60.0; 20], &options).await.unwrap().detach().await.unwrap();
     let long = scene.client.batch(long);
+    assert!(long.wait_timeout(Duration::from_millis(50)).await.unwrap().is_none());
+    let progress = long.progress().await.unwrap();
+    assert_eq!((progress.tasks, progress.complete, progress.fraction()), (20, true, 0.0));
     assert!(long.cancel().await.unwrap());
-    let record = soon(long.wait()).await.unwrap();
+    let record = soon(long.wait_timeout(PATIENCE)).await.unwrap().unwrap();
     assert_eq!(record.count(OutcomeKind::Cancelled), 20);
     let all = soon(long.collect_all::<()>()).await.unwrap();
     assert!(all.len() == 20 && all.iter().all(|result| result.is_err()));
