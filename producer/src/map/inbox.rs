@@ -58,7 +58,8 @@ impl<T> Inbox<T> {
                 return Poll::Pending;
             };
             match delivery {
-                Some(Delivery::Outcomes(outcomes, _)) => {
+                Some(Delivery::Outcomes(outcomes, room)) => {
+                    drop(room);
                     self.taken += 1;
                     self.current.extend(outcomes);
                 }
