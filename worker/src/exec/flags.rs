@@ -1,6 +1,6 @@
 //! The flags by which an operator allows programs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -65,7 +65,7 @@ impl ExecFlags {
 }
 
 /// The real path of a directory.
-fn real(dir: &PathBuf) -> Result<PathBuf, String> {
+fn real(dir: &Path) -> Result<PathBuf, String> {
     if !dir.is_absolute() {
         return Err("is no absolute path".to_owned());
     }
