@@ -199,6 +199,36 @@ fn bad_lines_keep_their_place_and_a_timeout_is_an_interruption() {
 }
 
 #[test]
+fn too_many_failures_are_an_interruption_and_failed_rows_are_gathered_again() {
+    const ITEMS: u64 = 300;
+    let scene = Scene::start();
+    let line = |number: u64| match number % 50 {
+        49 => "no\n".to_owned(),
+        _ => format!("[{number}, 1000]\n"),
+    };
+    fs::write(scene.path("in"), (0..ITEMS).map(line).collect::<String>()).unwrap();
+    let failed = scene.path("failed");
+    let output = scene.map(&["--keep-going", "--failed", &failed, "--max-failures", "3"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert_says(&output.stderr, &["3 failures", "--max-failures", "the same command with --resume goes on"]);
+    assert!(scene.lines() < ITEMS as usize, "what was cancelled has no line, for it may run yet");
+    let again = scene.map(&["--keep-going", "--failed", &failed, "--max-failures", "3", "--resume"]);
+    assert_says(&again.stderr, &["3 failures"]);
+    scene.interrupt(&["--keep-going", "--failed", &failed, "--resume"], 30, Signal::SIGKILL);
+    let output = scene.map(&["--keep-going", "--failed", &failed, "--resume"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let is_bad = |number: u64| number % 50 == 49;
+    let expected = |number| if is_bad(number) { "bad_input".into() } else { expected(number) };
+    assert_eq!(scene.values(), Vec::from_iter((0..ITEMS).map(expected)));
+    let mut rows: Vec<String> = scene.read("failed").lines().map(str::to_owned).collect();
+    let mut wanted: Vec<String> =
+        (0..ITEMS).filter(|&n| is_bad(n) || n % 14 == 7).map(|n| line(n).trim().to_owned()).collect();
+    (rows.sort(), wanted.sort());
+    assert_eq!(rows, wanted);
+    scene.assert_each_ran_once((0..ITEMS).filter(|&n| !is_bad(n)).count() as u64);
+}
+
+#[test]
 fn stdin_goes_on_if_it_is_the_same() {
     let scene = Scene::start();
     let text = |items: u64| (0..items).map(|number| format!("[{number}, 1000]\n")).collect::<String>();
