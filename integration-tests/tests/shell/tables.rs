@@ -235,6 +235,39 @@ fn what_an_interrupt_leaves_is_for_another_run() {
     assert_eq!(read(&failed), format!("seconds\n{}", "600\n".repeat(2_998)));
 }
 
+#[test]
+fn a_table_that_was_interrupted_goes_on_below_its_header() {
+    let mut rig = Rig::start();
+    let (table, failed) = (path(&mut rig, "out.csv"), path(&mut rig, "failed.csv"));
+    let (table, failed) = (table.to_str().unwrap().to_owned(), failed.to_str().unwrap().to_owned());
+    // The first rows fail, and say nothing of the columns.
+    let samples = |row: u64| if row < 3 || row % 50 == 20 { 0 } else { 30_000 };
+    let rows: String = (0..400).map(|row| format!("{},{row}\n", samples(row))).collect();
+    let input = file(&mut rig, "input.csv", format!("samples,seed\n{rows}"));
+    let args = ["map", "monte_carlo_pi", "-i", &input, "-o", &table, "--failed", &failed, "--with-args"];
+    let resume = [&args[..], &["--resume"]].concat();
+    for (args, signal) in [(&args[..], Signal::SIGKILL), (&resume[..], Signal::SIGINT)] {
+        let before = read_some(&table).lines().count();
+        let command = rig.cli.spawn(args);
+        eventually("some rows", || (read_some(&table).lines().count() >= before + 20).then_some(()));
+        command.signal(signal);
+        assert_eq!(command.wait().code, 128 + signal as i32);
+    }
+    assert!(read(&table).lines().count() < 401, "it was too fast to be interrupted");
+    let output = rig.cli.run(&resume);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    let text = read(&table);
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("index,id,samples,seed,value.samples,hits,error_kind,error"));
+    for row in 0..400 {
+        let cells: Vec<&str> = lines.next().unwrap().split(',').collect();
+        let (kind, samples) = if samples(row) == 0 { ("failed", "") } else { ("", "30000") };
+        assert_eq!((cells[0], cells[3], cells[4], cells[6]), (&*row.to_string(), cells[0], samples, kind));
+    }
+    assert_eq!(lines.next(), None);
+    assert_eq!(read(&failed).lines().count() as u64, 1 + (0..400).filter(|row| samples(*row) == 0).count() as u64);
+}
+
 /// The file may not be there yet.
 fn read_some(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()

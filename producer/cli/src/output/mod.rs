@@ -1,5 +1,6 @@
 //! How answers look in a file or on stdout: a line of JSON each, or a row of a table.
 
+mod columns;
 mod flat;
 mod table;
 
@@ -7,6 +8,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+pub use self::columns::between;
 use self::table::Table;
 use crate::record::{Answer, write_bare, write_record_of};
 
@@ -86,6 +88,13 @@ impl Form {
     /// Whether values stand alone, a line each.
     pub fn is_bare(&self) -> bool {
         matches!(self.kind, Kind::Bare)
+    }
+
+    /// Goes on with a table below this header.
+    pub fn go_on(&mut self, header: &[String]) {
+        if let Kind::Table(table) = &mut self.kind {
+            table.go_on(header);
+        }
     }
 
     /// How many answers still wait.

@@ -2,45 +2,27 @@
 
 use serde_json::Value;
 
-use super::{Line, flat};
+use super::Line;
+use super::columns::{Cells, Columns, between};
 use crate::input::line_of;
 use crate::record::Answer;
 
 /// Failures before the first value wait for its columns, but no more of them than that.
 const WAITING_MAX: usize = 1_000;
 
-const FIRST: [&str; 2] = ["index", "id"];
-const LAST: [&str; 2] = ["error_kind", "error"];
-
 pub struct Table {
     delimiter: u8,
     with_args: bool,
-    columns: Option<Columns>,
-    waiting: Vec<Row>,
+    state: State,
 }
 
-/// What stands between `id` and `error_kind`.
-struct Columns {
-    args: Part,
-    value: Part,
-}
-
-/// The columns of one value.
-enum Part {
-    /// It is not written.
-    None,
-    /// One column for the whole.
-    Whole,
-    /// One for each field.
-    Fields(Vec<String>),
-}
-
-/// A value in cells.
-enum Cells {
-    None,
-    Whole(String),
-    /// And the whole, as long as it is not known what the columns are.
-    Fields(Vec<(String, String)>, String),
+enum State {
+    /// The first value will say what the columns are; failures wait.
+    New(Vec<Row>),
+    /// A header is there already: its columns between `id` and `error_kind`. The first arguments will say which of
+    /// them are theirs.
+    Given(Vec<String>),
+    Known(Columns),
 }
 
 struct Row {
@@ -53,156 +35,102 @@ struct Row {
 
 impl Table {
     pub fn new(delimiter: u8, with_args: bool) -> Self {
-        Self { delimiter, with_args, columns: None, waiting: Vec::new() }
+        Self { delimiter, with_args, state: State::New(Vec::new()) }
+    }
+
+    /// Goes on below a header.
+    pub fn go_on(&mut self, header: &[String]) {
+        self.state = State::Given(between(header).unwrap_or_default().to_vec());
     }
 
     pub fn waiting(&self) -> u64 {
-        self.waiting.len() as u64
+        match &self.state {
+            State::New(waiting) => waiting.len() as u64,
+            State::Given(_) | State::Known(_) => 0,
+        }
     }
 
     /// `false` if the value has fields without a column.
     pub fn write(&mut self, out: &mut Vec<u8>, line: &Line<'_>) -> bool {
         let row = self.row(line);
-        if self.columns.is_none() {
-            if matches!(row.value, Cells::None) && self.waiting.len() < WAITING_MAX {
-                self.waiting.push(row);
+        match &mut self.state {
+            State::New(waiting) if row.value.is_none() && waiting.len() < WAITING_MAX => {
+                waiting.push(row);
                 return true;
             }
-            self.begin(out, Some(&row));
+            State::New(_) => self.begin(out, Some(&row)),
+            // Whichever columns are those of the arguments, all of them are empty.
+            State::Given(names) if self.with_args && row.args.is_none() && row.value.is_none() => {
+                let empty = names.iter().map(|_| String::new());
+                let line: Vec<String> =
+                    [row.index.to_string(), row.id].into_iter().chain(empty).chain(row.error).collect();
+                out.extend(line_of(line, self.delimiter));
+                return true;
+            }
+            State::Given(names) => {
+                self.state = State::Known(Columns::of_header(names, self.with_args.then_some(&row.args)));
+            }
+            State::Known(_) => {}
         }
         self.append(out, row)
     }
 
+    /// Writes what waited, and a header if there is none.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if self.columns.is_none() {
+        if matches!(self.state, State::New(_)) {
             self.begin(out, None);
         }
     }
 
     fn row(&self, line: &Line<'_>) -> Row {
-        let id = line.id.clone().unwrap_or_default();
-        let args = match line.args.filter(|_| self.with_args) {
-            None => Cells::None,
-            Some(bytes) => cells(bytes, self.columns.as_ref().map(|columns| &columns.args)).unwrap_or(Cells::None),
+        let known = match &self.state {
+            State::Known(columns) => Some(columns),
+            State::New(_) | State::Given(_) => None,
         };
+        let args = line.args.filter(|_| self.with_args);
+        let args = args.map(|bytes| known.map_or_else(|| Cells::of(bytes), |columns| columns.args_cells(bytes)));
+        let args = args.and_then(Result::ok).unwrap_or(Cells::None);
         let (value, error) = match line.answer {
             Answer::NotKept => (Cells::Whole(String::new()), Default::default()),
             Answer::Error(failed) => (Cells::None, [failed.kind.clone(), failed.message_line()]),
-            Answer::Value(bytes) => match cells(bytes, self.columns.as_ref().map(|columns| &columns.value)) {
-                Ok(cells) => (cells, Default::default()),
-                Err(error) => (Cells::None, ["bad_output".to_owned(), error]),
-            },
+            Answer::Value(bytes) => {
+                match known.map_or_else(|| Cells::of(bytes), |columns| columns.value_cells(bytes)) {
+                    Ok(cells) => (cells, Default::default()),
+                    Err(error) => (Cells::None, ["bad_output".to_owned(), error]),
+                }
+            }
         };
-        Row { index: line.index, id, args, value, error }
+        Row { index: line.index, id: line.id.clone().unwrap_or_default(), args, value, error }
     }
 
     /// Writes the header, and what waited for it.
     fn begin(&mut self, out: &mut Vec<u8>, first: Option<&Row>) {
-        let waiting = std::mem::take(&mut self.waiting);
-        let args = waiting.iter().chain(first).map(|row| &row.args).find(|args| !matches!(args, Cells::None));
-        let args = match args {
-            _ if !self.with_args => Part::None,
-            Some(cells) => Part::of(cells),
-            None => Part::Whole,
-        };
-        let value = first.map_or(Part::Whole, |row| Part::of(&row.value));
-        let columns = Columns { args, value };
+        let State::New(waiting) = &mut self.state else { return };
+        let waiting = std::mem::take(waiting);
+        let args = waiting.iter().chain(first).map(|row| &row.args).find(|args| !args.is_none());
+        let value = first.map_or(&Cells::None, |row| &row.value);
+        let columns = Columns::new(self.with_args.then_some(args.unwrap_or(&Cells::None)), value);
         out.extend(line_of(columns.header(), self.delimiter));
-        self.columns = Some(columns);
+        self.state = State::Known(columns);
         for row in waiting {
             self.append(out, row);
         }
     }
 
-    fn append(&self, out: &mut Vec<u8>, row: Row) -> bool {
-        let Some(columns) = &self.columns else { return true };
+    fn append(&mut self, out: &mut Vec<u8>, row: Row) -> bool {
+        let State::Known(columns) = &mut self.state else { return true };
         let mut line = vec![row.index.to_string(), row.id];
-        let mut left = columns.args.append(&mut line, row.args);
-        left.extend(columns.value.append(&mut line, row.value));
-        let [mut kind, mut error] = row.error;
-        if !left.is_empty() {
-            kind = "no_column".into();
+        let left = columns.append(&mut line, row.args, row.value);
+        let fits = left.is_empty();
+        if fits {
+            line.extend(row.error);
+        } else {
             let fields = left.into_iter().map(|(name, text)| format!("{}:{}", Value::from(name), Value::from(text)));
-            error = format!("the first value had no such fields: {{{}}}", fields.collect::<Vec<_>>().join(","));
+            let fields = fields.collect::<Vec<_>>().join(",");
+            line.extend(["no_column".to_owned(), format!("the first value had no such fields: {{{fields}}}")]);
         }
-        let fits = kind != "no_column";
-        line.extend([kind, error]);
         out.extend(line_of(line, self.delimiter));
         fits
-    }
-}
-
-fn cells(bytes: &[u8], part: Option<&Part>) -> Result<Cells, String> {
-    let is_record =
-        |fields: &Vec<(String, String)>| !fields.is_empty() && !fields.iter().any(|(name, _)| name.starts_with('$'));
-    let fields = match part {
-        Some(Part::Whole) => None,
-        Some(Part::None | Part::Fields(_)) | None => flat::fields(bytes).filter(is_record),
-    };
-    match fields {
-        Some(fields) if part.is_none() => Ok(Cells::Fields(fields, flat::cell(bytes)?)),
-        Some(fields) => Ok(Cells::Fields(fields, String::new())),
-        None => flat::cell(bytes).map(Cells::Whole),
-    }
-}
-
-impl Part {
-    fn of(cells: &Cells) -> Self {
-        match cells {
-            Cells::None | Cells::Whole(_) => Self::Whole,
-            Cells::Fields(fields, _) => Self::Fields(fields.iter().map(|(name, _)| name.clone()).collect()),
-        }
-    }
-
-    fn names<'a>(&'a self, whole: &'a str) -> Vec<&'a str> {
-        match self {
-            Self::None => Vec::new(),
-            Self::Whole => vec![whole],
-            Self::Fields(names) => names.iter().map(String::as_str).collect(),
-        }
-    }
-
-    /// Returns the fields that have no column.
-    fn append(&self, line: &mut Vec<String>, cells: Cells) -> Vec<(String, String)> {
-        match (self, cells) {
-            (Self::None, _) => Vec::new(),
-            (Self::Whole, Cells::None) => {
-                line.push(String::new());
-                Vec::new()
-            }
-            (Self::Whole, Cells::Whole(text) | Cells::Fields(_, text)) => {
-                line.push(text);
-                Vec::new()
-            }
-            (Self::Fields(names), cells) => {
-                let mut fields = match cells {
-                    Cells::None => Vec::new(),
-                    Cells::Whole(text) if text.is_empty() => Vec::new(),
-                    Cells::Whole(text) => vec![("value".to_owned(), text)],
-                    Cells::Fields(fields, _) => fields,
-                };
-                for name in names {
-                    let at = fields.iter().position(|(other, _)| other == name);
-                    line.push(at.map_or_else(String::new, |at| fields.remove(at).1));
-                }
-                fields
-            }
-        }
-    }
-}
-
-impl Columns {
-    /// A name that two columns would share is told apart by what it is a field of.
-    fn header(&self) -> Vec<String> {
-        let (args, value) = (self.args.names("args"), self.value.names("value"));
-        let is_taken =
-            |name: &str, others: &[&str]| FIRST.contains(&name) || LAST.contains(&name) || others.contains(&name);
-        let args_named =
-            args.iter().map(|name| if is_taken(name, &[]) { format!("args.{name}") } else { (*name).into() });
-        let value_named =
-            value.iter().map(|name| if is_taken(name, &args) { format!("value.{name}") } else { (*name).into() });
-        let first = FIRST.map(String::from).into_iter();
-        first.chain(args_named).chain(value_named).chain(LAST.map(String::from)).collect()
     }
 }
 
@@ -267,5 +195,40 @@ mod tests {
         // The other way round nothing is missing.
         let (text, misfits) = table(false, &[("1", Some("7")), ("2", Some(r#"{"x":2}"#))]);
         assert_eq!((text.lines().last(), misfits), (Some(r#"1,b.1,"{""x"":2}",,"#), 0));
+    }
+
+    /// Writes all rows into one file, and some of them into another that then goes on in a new process.
+    fn assert_goes_on(with_args: bool, rows: &[(&str, Option<&str>)]) {
+        let whole = table(with_args, rows).0;
+        for written in 1..rows.len() {
+            let Some(value) = rows[..written].iter().position(|(_, value)| value.is_some()) else { continue };
+            let mut text = table(with_args, &rows[..written]).0.into_bytes();
+            let header: Vec<String> = whole.lines().next().unwrap().split(',').map(str::to_owned).collect();
+            let mut table = Table::new(b',', with_args);
+            table.go_on(&header);
+            for (index, (args, value)) in (0..).zip(rows).skip(written) {
+                let answer = match value {
+                    Some(value) => Answer::Value(to_msgpack(value).unwrap()),
+                    None => Answer::Error(Failed::input("no, \"really\"".into())),
+                };
+                let (args, id) = (to_msgpack(args).unwrap(), value.map(|_| format!("b.{index}")));
+                let args = Some(&args[..]).filter(|_| value.is_some());
+                table.write(&mut text, &Line { index, id, args, answer: &answer });
+            }
+            table.finish(&mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), whole, "{written} after {value}");
+        }
+    }
+
+    #[test]
+    fn a_table_goes_on_below_its_header() {
+        let one = |text| [("1", Some(text)), ("2", Some(text)), ("3", Some(text))];
+        for text in ["7", r#"{"x":1,"y":2}"#, r#"{"value":7}"#, r#"{"id":1}"#] {
+            assert_goes_on(false, &one(text));
+            assert_goes_on(true, &one(text));
+            assert_goes_on(true, &[(r#"{"n":1,"x":2}"#, Some(text)), (r#"{"n":2,"x":3}"#, Some(text))]);
+        }
+        assert_goes_on(false, &[("1", None), ("2", Some(r#"{"x":1}"#)), ("3", None), ("4", Some(r#"{"x":2}"#))]);
+        assert_eq!(between(&["a".to_owned()]), None);
     }
 }

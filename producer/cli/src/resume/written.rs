@@ -6,7 +6,9 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use gristmill::shared::intervals::Intervals;
 use serde::Deserialize;
 
+use crate::counted::counted;
 use crate::exit::one_line;
+use crate::output::between;
 
 /// Longest word about a failure.
 const SAID_MAX: usize = 300;
@@ -18,6 +20,8 @@ pub enum Lines {
     Bare,
     /// Each says the index of its row.
     Records,
+    /// Rows of a table, with this between their cells.
+    Table(u8),
 }
 
 /// The lines of an output.
@@ -29,6 +33,8 @@ pub struct Written {
     pub failed: Intervals,
     /// What the first of those says.
     pub first_failure: Option<String>,
+    /// The header of a table.
+    pub header: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -60,8 +66,9 @@ pub fn read(file: &mut File, lines: Lines) -> io::Result<Result<Written, String>
     let (mut line, mut number, mut end) = (Vec::new(), 0, 0);
     loop {
         line.clear();
-        reader.read_until(b'\n', &mut line)?;
-        if line.last() != Some(&b'\n') {
+        // Within quotes, the end of a line is none.
+        while reader.read_until(b'\n', &mut line)? > 0 && lines.is_open(&line) {}
+        if line.last() != Some(&b'\n') || lines.is_open(&line) {
             break;
         }
         end += line.len() as u64;
@@ -76,9 +83,41 @@ pub fn read(file: &mut File, lines: Lines) -> io::Result<Result<Written, String>
     Ok(Ok(written))
 }
 
+impl Lines {
+    fn is_open(self, line: &[u8]) -> bool {
+        matches!(self, Self::Table(_)) && line.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+    }
+}
+
 impl Written {
+    /// A row of a table; nothing of its header.
+    fn take_row(&mut self, line: &[u8], delimiter: u8) -> Result<Option<(u64, Option<Failure>)>, String> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(line);
+        let mut row = csv::StringRecord::new();
+        let cells: Vec<String> = match reader.read_record(&mut row) {
+            Ok(true) => row.iter().map(str::to_owned).collect(),
+            Ok(false) | Err(_) => return Err("it is no row of a table".to_owned()),
+        };
+        let Some(header) = &self.header else {
+            between(&cells).ok_or("it is no header of a table of results")?;
+            self.header = Some(cells);
+            return Ok(None);
+        };
+        if cells.len() != header.len() {
+            return Err(format!("it has {}, and its header {}", counted(cells.len(), "cell"), header.len()));
+        }
+        let index = cells[0].parse().map_err(|_| format!("{:?} is no index", cells[0]))?;
+        let [.., kind, message] = &cells[..] else { return Ok(Some((index, None))) };
+        let failure = (!kind.is_empty()).then(|| Failure { kind: kind.clone(), message: message.clone() });
+        Ok(Some((index, failure)))
+    }
+
     fn take(&mut self, line: &[u8], number: u64, lines: Lines) -> Result<(), String> {
         let (row, failure) = match lines {
+            Lines::Table(delimiter) => match self.take_row(line, delimiter)? {
+                Some(row) => row,
+                None => return Ok(()),
+            },
             Lines::Bare if !line.starts_with(br#"{"$error":"#) => (number, None),
             Lines::Bare => (number, serde_json::from_slice::<BareError>(line).ok().map(|bare| bare.error)),
             Lines::Records => {
@@ -145,6 +184,27 @@ mod tests {
         assert_eq!((written.failed.len(), written.first_failure.as_deref()), (1, Some("line 1: bad_input: no")));
         for (text, why) in [("7\n", "no record"), ("{\"index\":1}\nx\n", "line 2: it is no JSON")] {
             let error = read(&mut file(text), Lines::Records).unwrap().unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn rows_of_a_table_may_have_several_lines() {
+        let whole = "index,id,value,error_kind,error\n0,b.0,\"two\nlines, \"\"x\"\"\",,\n2,b.2,,failed,\"a\nb\"\n";
+        for torn in ["", "3", "3,b.3,\"x\n", "3,b.3,\"x\n\",,"] {
+            let mut out = file(&format!("{whole}{torn}"));
+            let written = read(&mut out, Lines::Table(b',')).unwrap().unwrap();
+            assert_eq!(written.rows.ranges().collect::<Vec<_>>(), [0..1, 2..3]);
+            assert_eq!(written.first_failure.as_deref(), Some("line 3: failed: a b"));
+            assert_eq!(written.header.unwrap()[2], "value");
+            assert_eq!(content(out), whole);
+        }
+        for (text, why) in [
+            ("a,b\n", "no header"),
+            ("index,id,value,error_kind,error\n1,2\n", "line 2: it has 2 cells"),
+            ("index,id,value,error_kind,error\nx,,,,\n", "no index"),
+        ] {
+            let error = read(&mut file(text), Lines::Table(b',')).unwrap().unwrap_err();
             assert!(error.contains(why), "{error}");
         }
     }

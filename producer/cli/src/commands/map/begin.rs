@@ -100,13 +100,10 @@ impl Beginner<'_> {
     ) -> Result<Option<Begun>, Exit> {
         let (args, wish) = (self.args, wish(self.args));
         let lines = lines(args);
-        let output = match (&args.output, lines) {
-            (Some(path), Some(lines)) => Output::open(path, wish)?.map(|output| (output, lines)),
-            _ => None,
-        };
-        let Some((mut output, lines)) = output else {
+        let output = args.output.as_deref().map(|path| Output::open(path, wish)).transpose()?.flatten();
+        let Some(mut output) = output else {
             if wish == Wish::Resume {
-                let message = "--resume goes on with the lines of a file: it needs --output FILE, and no table";
+                let message = "--resume goes on with the lines of a file: it needs --output FILE";
                 return Err(Exit::usage(message));
             }
             let (out, input) = (files::output(args)?, input::start(source, self.make, self.reading));
@@ -155,12 +152,13 @@ fn wish(args: &Map) -> Wish {
     }
 }
 
-/// How lines tell which row they answer; none: it is a table.
-fn lines(args: &Map) -> Option<Lines> {
+/// How lines tell which row they answer.
+fn lines(args: &Map) -> Lines {
     match OutputFormat::of(args.output_format, args.output.as_deref()) {
-        OutputFormat::Jsonl if args.records || args.unordered || args.with_args => Some(Lines::Records),
-        OutputFormat::Jsonl => Some(Lines::Bare),
-        OutputFormat::Csv | OutputFormat::Tsv => None,
+        OutputFormat::Jsonl if args.records || args.unordered || args.with_args => Lines::Records,
+        OutputFormat::Jsonl => Lines::Bare,
+        OutputFormat::Csv => Lines::Table(b','),
+        OutputFormat::Tsv => Lines::Table(b'\t'),
     }
 }
 
@@ -173,6 +171,8 @@ fn form(args: &Map) -> Vec<String> {
         (args.unordered, "--unordered"),
         (args.with_args, "--with-args"),
         (args.strings, "--strings"),
+        (lines(args) == Lines::Table(b','), "--output-format csv"),
+        (lines(args) == Lines::Table(b'\t'), "--output-format tsv"),
         (args.grid.is_empty() && files::format(args) != input::Format::Jsonl, format.as_str()),
     ];
     flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, name)| name.to_owned()).collect()

@@ -246,11 +246,13 @@ impl Run {
     async fn finish(&mut self, is_complete: bool) -> Result<(), Exit> {
         let is_cut = self.cut == Some(true);
         if is_cut && self.answers.is_ordered() {
-            self.printer.end()?
+            self.printer.end(true)?
         } else {
             self.printer.finish(&self.findings)?
         }
-        self.answers.acknowledge();
+        if self.printer.is_flushed() {
+            self.answers.acknowledge();
+        }
         if is_complete
             && !is_cut
             && let Some(mut keeper) = self.keeper.take()
@@ -354,7 +356,7 @@ impl Run {
     }
 
     async fn timeout(&mut self) -> Result<(), Exit> {
-        self.printer.end()?;
+        self.printer.end(self.keeper.is_some())?;
         self.end_with_summary();
         let (batch, done) = (self.batch, self.printer.printed());
         // Redis may be what does not answer in time.
@@ -371,7 +373,7 @@ impl Run {
     }
 
     async fn interrupted(&mut self, code: u8) -> Result<(), Exit> {
-        self.printer.end()?;
+        self.printer.end(self.keeper.is_some())?;
         self.end_with_summary();
         let (batch, done) = (self.batch, self.printer.printed());
         let hint = if self.keeper.is_some() { format!("; {RESUME_HINT}") } else { String::new() };

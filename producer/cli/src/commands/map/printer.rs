@@ -57,6 +57,9 @@ impl Printer {
         self.printed = written.rows.len();
         self.failed = written.failed.len();
         self.first_failure = written.first_failure;
+        if let Some(header) = written.header {
+            self.form.go_on(&header);
+        }
     }
 
     /// Whether everything that was printed is in the output.
@@ -98,12 +101,14 @@ impl Printer {
     /// Prints the bad rows after the last task.
     pub fn finish(&mut self, findings: &Findings) -> Result<(), Exit> {
         self.bad_rows(findings, u64::MAX)?;
-        self.end()
+        self.end(false)
     }
 
-    /// Prints what waits; nothing more will come.
-    pub fn end(&mut self) -> Result<(), Exit> {
-        self.form.finish(&mut self.buffer);
+    /// Nothing more will come. What waits is printed, unless another run goes on, which will know the columns.
+    pub fn end(&mut self, goes_on: bool) -> Result<(), Exit> {
+        if !goes_on {
+            self.form.finish(&mut self.buffer);
+        }
         self.flush()?;
         self.progress.end();
         if self.not_kept > 0 && self.form.is_bare() {
