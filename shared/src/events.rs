@@ -9,7 +9,7 @@ macro_rules! events {
 }
 
 events! {
-    /// The client handed a message to the broker (`task`, `count`).
+    /// The client handed a message to the broker (`task`, `count`; `labels` and `key`, where it has any).
     TASK_SUBMITTED = "task_submitted";
     /// The script `enqueue` answered (`batch`, `seq`, `reply`).
     BATCH_ENQUEUED = "batch_enqueued";
