@@ -24,7 +24,7 @@ use crate::failure;
 ///     }
 ///     Ok(text.trim().parse()?)
 /// }
-/// assert_eq!(parse("x").unwrap_err().kind_name(), Some("core::num::float_parse::ParseFloatError"));
+/// assert!(parse("x").unwrap_err().kind_name().unwrap().ends_with("ParseFloatError"));
 /// ```
 ///
 /// What is no `Error` but holds one, such as `anyhow::Error`, `eyre::Report` and `Box<dyn Error>`, is lent to

@@ -52,7 +52,7 @@ impl Worker {
 
     /// Runs `load` once, before the first process is forked, and keeps what it returns for
     /// [`TaskContext::state`](crate::TaskContext::state): all consumers share it, copy-on-write. It returns nothing, a
-    /// `Result<T, E>`, or [`Keep`]`(value)`; an error ends the worker at its start. There may be several, each with a value of
+    /// `Result<T, E>`, or [`Keep`](crate::Keep)`(value)`; an error ends the worker at its start. There may be several, each with a value of
     /// another type.
     ///
     /// It must leave no thread behind: a fork copies none, and the worker does not start if there is one. So no thread pool is
@@ -174,12 +174,7 @@ fn warn_of_programs(policy: &exec::Policy) {
     }
 }
 
-fn offered(
-    kernels: Kernels,
-    wanted: bool,
-    tests: Option<fn() -> Kernels>,
-    programs: bool,
-) -> Result<Kernels, Refusal> {
+fn offered(kernels: Kernels, wanted: bool, tests: Option<fn() -> Kernels>, programs: bool) -> Result<Kernels, Refusal> {
     let kernels = match (wanted, tests) {
         (true, Some(make)) => kernels.and(make()),
         (true, None) => return Err((EXIT_USAGE, vec!["--test-kernels: this worker has none".to_owned()])),

@@ -44,9 +44,7 @@ fn absent(ctx: &TaskContext) -> Result<(), KernelError> {
 /// Goes so many steps of 1,000 and tells at each how far it is; then waits until a file is there.
 #[kernel]
 fn steps(ctx: &TaskContext, count: u32, until: String) -> u32 {
-    for step in 1..=count {
-        ctx.progress(f64::from(step) / 1_000.0, &format!("step {step} of 1000"));
-    }
+    go(ctx, count);
     wait_for(&until);
     count
 }
@@ -54,7 +52,7 @@ fn steps(ctx: &TaskContext, count: u32, until: String) -> u32 {
 /// The same, and then dies.
 #[kernel]
 fn steps_to_death(ctx: &TaskContext, count: u32) {
-    steps(ctx, count, "/".to_owned());
+    go(ctx, count);
     std::process::abort();
 }
 
@@ -67,6 +65,12 @@ fn chatter(ctx: &TaskContext, until: String) -> u64 {
         ctx.progress((told % 1_000) as f64 / 1_000.0, "on and on");
     }
     told
+}
+
+fn go(ctx: &TaskContext, count: u32) {
+    for step in 1..=count {
+        ctx.progress(f64::from(step) / 1_000.0, &format!("step {step} of 1000"));
+    }
 }
 
 fn wait_for(file: &str) {

@@ -49,7 +49,8 @@ use proc_macro::TokenStream;
 /// The function is free, safe, neither async nor generic. It may take `&TaskContext` first, then up to 16
 /// owned values which implement `Serialize`, `DeserializeOwned` and `JsonSchema`. It returns a value,
 /// nothing, or a `Result` (told by the name as written, so not through an alias of another name) whose
-/// error converts into `KernelError`.
+/// error converts into `KernelError`: any `std::error::Error` does. `anyhow::Error` and its like are lent to
+/// `KernelError::of`.
 #[proc_macro_attribute]
 pub fn kernel(options: TokenStream, item: TokenStream) -> TokenStream {
     kernel::expand(options.into(), item.into()).into()

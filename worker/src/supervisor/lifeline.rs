@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -12,8 +13,10 @@ pub(super) struct Lifeline {
 }
 
 impl Lifeline {
-    pub(super) fn new(held: bool) -> Self {
-        Self { stdin: held.then(io::stdin) }
+    /// Only a pipe can be held: a program that inherits the setting, and not the pipe, has no lifeline.
+    pub(super) fn new(wanted: bool) -> Self {
+        let is_pipe = || std::fs::metadata("/proc/self/fd/0").is_ok_and(|stdin| stdin.file_type().is_fifo());
+        Self { stdin: (wanted && is_pipe()).then(io::stdin) }
     }
 
     /// To wait for.
