@@ -52,6 +52,7 @@ fn a_sweep_over_columns_a_grid_and_lines() {
     let output = rig.cli.run_with(&format, jsonl);
     assert_eq!(quiet(output), "{\"seed\":7,\"name\":\"x\"}\tx=7\n{\"seed\":8,\"name\":\"y\"}\ty=8\n");
     assert_eq!(quiet(rig.cli.run(&["exec", "--", "echo", "alone"])), "alone\n");
+    assert_eq!(quiet(rig.cli.run(&["exec", "--tag", "echo", "--json", "--", "-n"])), "1\t--json -- -n\n");
 }
 
 #[test]

@@ -15,18 +15,19 @@ const LINE_MAX: usize = 300;
 
 /// The result of a program that ended well, or the failure of one that did not.
 pub(super) fn report(ran: Ran) -> Result<ExecOutput, KernelError> {
-    if ran.stopped {
+    if ran.told.ended {
         return Err(KernelError::fatal("the program was ended because its task was cancelled"));
     }
     let status = ran.spent.reaped.status;
+    let asked = if ran.told.limit { " after its soft time limit" } else { "" };
     let output = output(ran);
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(output),
-        (Some(code), _) => Err(failure(KIND_EXIT, format!("exit status {code}"), output)),
+        (Some(code), _) => Err(failure(KIND_EXIT, format!("exit status {code}{asked}"), output)),
         (None, Some(signal)) => {
             let name = Signal::try_from(signal).map_or_else(|_| format!("signal {signal}"), |name| name.to_string());
             let core = if status.core_dumped() { " (core dumped)" } else { "" };
-            Err(failure(KIND_SIGNAL, format!("killed by {name}{core}"), output))
+            Err(failure(KIND_SIGNAL, format!("killed by {name}{core}{asked}"), output))
         }
         (None, None) => Err(failure(KIND_SIGNAL, format!("ended with {status}"), output)),
     }

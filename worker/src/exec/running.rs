@@ -44,8 +44,17 @@ pub(super) struct Ran {
     pub(super) stderr: Tail,
     /// How long it ran.
     pub(super) run: Duration,
-    /// It was ended because its task was cancelled.
-    pub(super) stopped: bool,
+    /// What it was told before it ended.
+    pub(super) told: Told,
+}
+
+/// What a program was told to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Told {
+    /// Its soft time limit had passed: to come to an end.
+    pub(super) limit: bool,
+    /// Its task was cancelled, and it had its time to end by itself.
+    pub(super) ended: bool,
 }
 
 /// Runs a program to its end, and ends everything that it leaves behind. Of each stream the last `keep` bytes are kept.
@@ -59,29 +68,29 @@ pub(super) fn run(mut command: Command, stdin: &[u8], keep: usize, context: &Tas
     let pid = Pid::from_raw(child.id().cast_signed());
     let tree = Tree::of(pid, before);
     let mut streams = Streams::of(&mut child, stdin, keep)?;
-    let stopped = attend(pid, &tree, &mut streams, context)?;
+    let told = attend(pid, &tree, &mut streams, context)?;
     let run = began.elapsed();
     // Only when everybody who could write is gone is what the pipes hold all there is.
     let spent = tree.end().ok_or_else(|| io::Error::other("the system does not let it go"))?;
     streams.drain();
     let Streams { stdout, stderr, .. } = streams;
-    Ok(Ran { spent, stdout: stdout.tail, stderr: stderr.tail, run, stopped })
+    Ok(Ran { spent, stdout: stdout.tail, stderr: stderr.tail, run, told })
 }
 
-/// Looks after a program until it has ended or has to. True: its task was cancelled, and it did not end by itself.
-fn attend(pid: Pid, tree: &Tree, streams: &mut Streams<'_>, context: &TaskContext) -> io::Result<bool> {
+/// Looks after a program until it has ended or has to.
+fn attend(pid: Pid, tree: &Tree, streams: &mut Streams<'_>, context: &TaskContext) -> io::Result<Told> {
     let end = rustix::process::Pid::from_raw(pid.as_raw()).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
     let mut orders = Orders::new();
     loop {
         streams.wait(end.as_ref())?;
         streams.move_on();
         if has_ended(pid)? {
-            return Ok(false);
+            return Ok(Told { limit: orders.asked_for_limit, ended: false });
         }
         match orders.look(context) {
             Order::GoOn => {}
             Order::Ask => tree.ask(),
-            Order::End => return Ok(true),
+            Order::End => return Ok(Told { limit: orders.asked_for_limit, ended: true }),
             Order::Orphaned => {
                 // Nothing may be told of it: somebody else runs this task again.
                 drop(Tree::of(pid, Vec::new()));

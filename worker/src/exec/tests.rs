@@ -138,7 +138,7 @@ fn at_the_soft_limit_a_program_may_end_well() {
     let output = exec(&context, shell("trap 'echo saved; exit 0' TERM; sleep 600 & wait")).unwrap();
     assert_eq!(&output.stdout[..], b"saved\n");
     let error = exec(&context, shell("sleep 600")).unwrap_err();
-    assert_eq!(error.message(), "killed by SIGTERM");
+    assert_eq!(error.message(), "killed by SIGTERM after its soft time limit");
 }
 
 #[test]

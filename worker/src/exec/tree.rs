@@ -45,23 +45,27 @@ impl Tree {
 
     fn kill(&mut self) -> Option<Spent> {
         self.ended = true;
-        let mut spent = None;
+        // While nobody has reaped the leader, its group is surely its own.
         let _ = killpg(self.leader, Signal::SIGKILL);
         let until = Instant::now() + GONE_WITHIN;
+        let mut spent = None;
         loop {
-            let left: Vec<u32> = children().into_iter().filter(|pid| !self.before.contains(pid)).collect();
+            spent = spent.or_else(|| process::reap_program(self.leader));
+            let mut left = children();
+            left.retain(|pid| !self.before.contains(pid) && pid.cast_signed() != self.leader.as_raw());
+            let mut dying = spent.is_none();
             for pid in left.iter().map(|pid| Pid::from_raw(pid.cast_signed())) {
-                // Those that are dead already are only to be taken away.
+                // One that is dead already is only to be taken away.
                 let _ = kill(pid, Signal::SIGKILL);
-                let found = process::reap_program(pid);
-                if pid == self.leader {
-                    spent = spent.or(found);
-                }
+                dying |= process::reap(pid).is_none();
             }
-            if left.is_empty() || Instant::now() >= until {
+            // What was taken away may have left us children of its own: so the last look finds nobody.
+            if (left.is_empty() && !dying) || Instant::now() >= until {
                 return spent;
             }
-            thread::sleep(LOOK_EVERY);
+            if dying {
+                thread::sleep(LOOK_EVERY);
+            }
         }
     }
 }

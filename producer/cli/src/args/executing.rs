@@ -14,7 +14,14 @@ use crate::times::parse_duration;
 #[derive(Debug, Args)]
 #[command(
     override_usage = "gristmill exec [OPTIONS] -- <PROGRAM> [ARGUMENT]...",
-    after_help = "In PROGRAM, its arguments, --env and --cwd, {} is the row (a line, or all of its cells), {name} a \
+    after_help = "Examples:
+  gristmill exec -- hostname
+  seq 100 | gristmill exec --jobs-from - -- python3 train.py --seed {}
+  gristmill exec --jobs-from jobs.csv -- ffmpeg -i {input} -vf scale={width}:-2 {output}
+  gristmill exec --grid lr=0.1,0.01 --grid seed=1..10 --results-dir out -- python3 train.py --lr {lr} --seed {seed}
+  gristmill exec --jobs-from files.txt --retries 2 --time-limit 10m --failed again.txt -- /srv/jobs/convert.sh
+
+In PROGRAM, its arguments, --env and --cwd, {} is the row (a line, or all of its cells), {name} a \
 column, a field or a parameter, {#} the number of the job from 1, {{ and }} are braces. Lines go to the end of a command \
 without any of these.
 
@@ -24,18 +31,11 @@ is for the workers to say: gristmill-worker --allow-exec PATTERN.
 The output of each job comes whole, in the order of the rows: stdout to stdout, stderr to stderr. Only the last \
 --output-max bytes of each are kept, and of a job that fails 6 KiB.
 
-Exit code 1 if a job failed, as everywhere; --exit-count tells how many did, as GNU parallel does.
-
-Examples:
-  gristmill exec -- hostname
-  seq 100 | gristmill exec --jobs-from - -- python3 train.py --seed {}
-  gristmill exec --jobs-from jobs.csv -- ffmpeg -i {input} -vf scale={width}:-2 {output}
-  gristmill exec --grid lr=0.1,0.01 --grid seed=1..10 --results-dir out -- python3 train.py --lr {lr} --seed {seed}
-  gristmill exec --jobs-from files.txt --retries 2 --time-limit 10m --failed again.txt -- ./convert.sh"
+Exit code 1 if a job failed, as everywhere; --exit-count tells how many did, as GNU parallel does."
 )]
 pub struct Exec {
     /// The program, by its name on the PATH of the workers or by an absolute path there, and its arguments
-    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
     pub command: Vec<String>,
     /// Run a job for each row of this file; - is stdin. Without this and --grid, there is one job
     #[arg(long, short = 'a', value_name = "FILE", conflicts_with = "grid")]
