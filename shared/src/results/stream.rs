@@ -87,8 +87,8 @@ enum State {
     Ended,
 }
 
-/// Of the batch's hash: state, total.
-type Fields = (Option<String>, Option<u64>);
+/// Of the batch's hash: state, total, tasks.
+type Fields = (Option<String>, Option<u64>, Option<u64>);
 /// Of that of a batch of one: single, state, outcome.
 type FieldsOfOne = (Option<String>, Option<String>, Option<Vec<u8>>);
 
@@ -233,15 +233,16 @@ impl CollectorStream {
         }
         let keys = &self.reader.keys;
         let mut question = Pipeline::with_capacity(3);
-        question.hmget(keys.batch(self.batch), &["state", "total"]);
+        question.hmget(keys.batch(self.batch), &["state", "total", "tasks"]);
         question.llen(keys.runs(self.batch));
         let end = self.cursor + SLICE - 1;
         question.lrange(keys.runs(self.batch), self.cursor as isize, end as isize);
         let (fields, length, listed): (Fields, usize, Vec<String>) = self.reader.ask(&question).await?;
 
-        let (Some(state), total) = fields else { return self.no_such_batch() };
+        let (Some(state), total, tasks) = fields else { return self.no_such_batch() };
         let finished = state == "finished";
-        if let Some(beyond) = total.and_then(|total| self.wanted_from(total)) {
+        // A batch that a revived task brought back has fewer tasks than its last index tells.
+        if let Some(beyond) = total.and_then(|total| self.wanted_from(total.max(tasks.unwrap_or(0)))) {
             return self.no_such_task(beyond);
         }
         if length < self.cursor {
