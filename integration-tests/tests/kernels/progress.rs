@@ -76,6 +76,6 @@ async fn what_is_told_all_the_time_is_sent_on_once_a_second() {
     assert!(fractions.len() >= 2, "a bar moves");
     std::fs::write(&until, "").unwrap();
     let (told, time) = (task.result().await.unwrap(), started.elapsed());
-    // 0.1 µs each in a release build; this is none.
+    // A debug build on a busy machine; still far more often than anybody could send.
     assert!(told as f64 > 50_000.0 * time.as_secs_f64(), "{told} times in {time:?}");
 }
