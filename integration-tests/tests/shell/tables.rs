@@ -111,13 +111,15 @@ fn a_grid_that_makes_no_sense_is_refused() {
         (&["n"], &["NAME=VALUES"]),
         (&["n=1..3", "n=4"], &["--grid n occurs twice"]),
         (&["a=1..9007199254740992", "b=1,2"], &["2^53"]),
-        (&["a=1,2", "b=1,2"], &["line 1", "one value", "a, b"]),
+        (&["a=1,2", "b=1,2"], &["--grid: ", "one value", "a, b"]),
     ] {
         let args = axes.iter().flat_map(|axis| ["--grid", axis]);
         let args: Vec<&str> = ["map", "square"].into_iter().chain(args).collect();
         assert_says(&error(&rig.cli.run(&args), 2), fragments);
     }
     assert_eq!(rig.cli.run(&["map", "square", "--grid", "n=1", "--input", "x.csv"]).code, 2);
+    let line = error(&rig.cli.run(&["map", "square", "--grid", "n=1..3,x", "--check"]), 2);
+    assert_says(&line, &["point 4: ", "nothing was submitted"]);
 }
 
 #[test]

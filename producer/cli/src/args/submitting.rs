@@ -116,7 +116,7 @@ pub struct Map {
     /// Answer a bad input line with its $error and go on
     #[arg(long)]
     pub keep_going: bool,
-    /// Look through the whole input file before the first task is submitted
+    /// Look through the whole input file, or grid, before the first task is submitted
     #[arg(long, requires = "input")]
     pub check: bool,
     /// Say on stderr at the end how many tasks ended how, how fast, and what one process would have taken

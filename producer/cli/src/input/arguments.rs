@@ -36,8 +36,8 @@ enum Form {
     Bare,
     /// The names of the columns are keys.
     Object,
-    /// The columns in this order.
-    Array(Vec<usize>),
+    /// The columns in their order.
+    Array,
 }
 
 impl Arguments {
@@ -71,7 +71,7 @@ impl Arguments {
                 let fields = names.iter().enumerate().map(|(i, name)| Ok((name.clone(), cell(i)?)));
                 fields.collect::<Result<_, String>>().map(Value::Object)
             }
-            Form::Array(order) => order.iter().map(|i| cell(*i)).collect::<Result<_, String>>().map(Value::Array),
+            Form::Array => (0..names.len()).map(cell).collect::<Result<_, String>>().map(Value::Array),
         }
     }
 
@@ -96,7 +96,7 @@ impl Make for Arguments {
                 let names = names.join(", ");
                 return Err(format!("the kernel takes one value, but there are several columns: {names}"));
             }
-            Takes::List(kinds) => (Form::Array((0..names.len()).collect()), vec![*kinds; names.len()]),
+            Takes::List(kinds) => (Form::Array, vec![*kinds; names.len()]),
             Takes::Record(fields) => {
                 let missing = fields.iter().find(|field| field.required && !names.contains(&field.name));
                 if let Some(field) = missing {
@@ -107,12 +107,11 @@ impl Make for Arguments {
                 (Form::Object, names.iter().map(|name| kinds(name).unwrap_or_default()).collect())
             }
             Takes::Several(parameters) => {
-                let order = order(parameters, names)?;
-                let mut kinds = vec![Kinds::ANY; names.len()];
-                for ((_, kind), column) in parameters.iter().zip(&order) {
-                    kinds[*column] = *kind;
-                }
-                (Form::Array(order), kinds)
+                let places = places(parameters, names)?;
+                let kinds = places.iter().map(|place| parameters[*place].1).collect();
+                // Where names are known, the check puts them in order, and what may be left out is nothing.
+                let by_name = parameters.iter().all(|(name, _)| name.is_some());
+                (if by_name { Form::Object } else { Form::Array }, kinds)
             }
         };
         self.columns = Columns { kinds, form };
@@ -139,20 +138,22 @@ impl Make for Arguments {
     }
 }
 
-/// Which column is which parameter: by name where the parameters have names, else in their order.
-fn order(parameters: &[(Option<String>, Kinds)], names: &[String]) -> Result<Vec<usize>, String> {
+/// Which parameter each column is: by name where the parameters have names, else in their order.
+fn places(parameters: &[(Option<String>, Kinds)], names: &[String]) -> Result<Vec<usize>, String> {
     let (count, found) = (parameters.len(), names.join(", "));
-    let wanted: Option<Vec<&str>> = parameters.iter().map(|(name, _)| name.as_deref()).collect();
-    if names.len() != count {
-        let wanted = wanted.map(|wanted| format!(" ({})", wanted.join(", "))).unwrap_or_default();
-        return Err(format!("the kernel takes {count} arguments{wanted}; there are: {found}"));
-    }
-    let Some(wanted) = wanted else { return Ok((0..count).collect()) };
-    let place = |name: &str| {
-        let place = names.iter().position(|other| other == name);
-        place.ok_or_else(|| format!("the kernel takes {}; there are: {found}", wanted.join(", ")))
+    let Some(wanted) = parameters.iter().map(|(name, _)| name.as_deref()).collect::<Option<Vec<&str>>>() else {
+        if names.len() != count {
+            return Err(format!("the kernel takes {count} arguments; there are: {found}"));
+        }
+        return Ok((0..count).collect());
     };
-    wanted.iter().map(|name| place(name)).collect()
+    let wrong = || format!("the kernel takes {}; there are: {found}", wanted.join(", "));
+    let needs =
+        |(name, (_, kinds)): (&&str, &(_, Kinds))| !kinds.may_be_nothing() && !names.iter().any(|other| other == name);
+    if wanted.iter().zip(parameters).any(needs) {
+        return Err(wrong());
+    }
+    names.iter().map(|name| wanted.iter().position(|other| other == name).ok_or_else(wrong)).collect()
 }
 
 #[cfg(test)]
@@ -210,6 +211,12 @@ mod tests {
         assert_eq!(made(&named, false, &["seed", "samples"], &["1", "2"]).unwrap(), r#"[2,"1"]"#);
         let error = made(&named, false, &["a", "b"], &["1", "2"]).unwrap_err();
         assert!(error.contains("takes samples, seed; there are: a, b"), "{error}");
+        let error = made(&named, false, &["seed"], &["1"]).unwrap_err();
+        assert!(error.contains("takes samples, seed; there are: seed"), "{error}");
+        let optional = json!({ "type": "array", "prefixItems": [
+            { "type": "integer", "title": "samples" }, { "type": ["string", "null"], "title": "seed" },
+        ]});
+        assert_eq!(made(&optional, false, &["samples"], &["7"]).unwrap(), "[7,null]");
     }
 
     #[test]

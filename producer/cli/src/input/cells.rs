@@ -59,8 +59,13 @@ impl Cells {
 
     /// The next row. An error is the end of the input.
     pub fn next(&mut self) -> io::Result<Option<Result<Record, String>>> {
-        if self.names.is_empty() || !self.read()? {
+        if self.names.is_empty() {
             return Ok(None);
+        }
+        match self.read() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => return Err(io::Error::other(format!("line {}: {error}", self.line))),
         }
         Ok(Some(self.row()))
     }
@@ -96,7 +101,7 @@ impl Cells {
     fn is_cut_short(&self) -> bool {
         let input = self.reader.get_ref();
         let is_last = input.ended && self.reader.position().byte() >= input.read;
-        is_last && input.quotes % 2 == 1 && self.record.iter().last().is_some_and(|cell| cell.contains(&b'\n'))
+        is_last && input.quotes % 2 == 1 && self.record.iter().next_back().is_some_and(|cell| cell.contains(&b'\n'))
     }
 
     fn read(&mut self) -> io::Result<bool> {
@@ -305,7 +310,7 @@ mod tests {
     fn a_row_without_end_ends_the_reading() {
         let mut cells = Cells::open(Box::new((&b"a\n\""[..]).chain(io::repeat(b'x'))), b',').unwrap();
         let error = cells.next().unwrap_err().to_string();
-        assert!(error.contains("longer than 67108864 bytes"), "{error}");
+        assert!(error.starts_with("line 2: a row is longer than 67108864 bytes"), "{error}");
     }
 
     #[test]

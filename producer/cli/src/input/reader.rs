@@ -132,7 +132,7 @@ pub fn check(source: Source, make: &mut dyn Make) -> std::io::Result<Result<u64,
         Err(message) => return bad(0, "line 1".into(), message),
     };
     if let Err(message) = columns(&rows, make) {
-        return bad(0, "line 1".into(), message);
+        return bad(0, rows.head().into(), message);
     }
     while let Some(row) = rows.next()? {
         if let Err(message) = row.and_then(|record| make.row(record)) {
@@ -173,11 +173,15 @@ struct Reader {
 impl Reader {
     /// Returns what nobody wanted any more.
     fn run(mut self, source: Source, mut make: Box<dyn Make>) -> Option<Rest> {
-        let opened = Rows::open(source).and_then(|rows| columns(&rows, &mut *make).map(|()| rows));
-        let mut rows = match opened {
+        let opened = Rows::open(source).map_err(|message| (message, "line 1"));
+        let fits = |rows: Rows| match columns(&rows, &mut *make) {
+            Ok(()) => Ok(rows),
+            Err(message) => Err((message, rows.head())),
+        };
+        let mut rows = match opened.and_then(fits) {
             Ok(rows) => rows,
-            Err(message) => {
-                self.stop(BadRow { tasks_before: 0, row: 0, place: "line 1".into(), message, source: None });
+            Err((message, place)) => {
+                self.stop(BadRow { tasks_before: 0, row: 0, place: place.into(), message, source: None });
                 self.end_head();
                 return None;
             }

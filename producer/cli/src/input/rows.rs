@@ -76,6 +76,11 @@ impl Rows {
         matches!(self.from, From::Grid { .. })
     }
 
+    /// What speaks of all rows, in words.
+    pub fn head(&self) -> &'static str {
+        if self.is_grid() { "--grid" } else { "line 1" }
+    }
+
     /// Where the row is that was read last, in words.
     pub fn place(&self) -> String {
         match &self.from {

@@ -52,6 +52,11 @@ impl Kinds {
     pub const ANY: Self = Self { any: true, ..Self::NONE };
     pub const STRUCTURED: Self = Self { structured: true, ..Self::NONE };
 
+    /// Whether there may be no value.
+    pub fn may_be_nothing(self) -> bool {
+        self.null || self.any
+    }
+
     /// The value of a cell.
     pub fn read(self, cell: &str) -> Result<Value, String> {
         if self.text {

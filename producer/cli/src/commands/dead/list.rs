@@ -75,10 +75,7 @@ fn row(dead: &DeadTask, for_programs: bool) -> Map<String, Value> {
     if for_programs {
         row.insert("message".into(), failure.map(|failure| failure.message.as_str()).into());
         row.extend(failure.map(|failure| Said::from(failure).fields(false)).unwrap_or_default());
-        row.extend(object([
-            ("earlier_ends", earlier.into()),
-            ("kept_until_at", kept_until(dead).into()),
-        ]));
+        row.extend(object([("earlier_ends", earlier.into()), ("kept_until_at", kept_until(dead).into())]));
     } else {
         row.insert("shown".into(), failure.map(|failure| shorten(&failure.line())).into());
     }

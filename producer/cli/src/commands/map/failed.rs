@@ -71,7 +71,7 @@ impl FailedFile {
         }
         match rest {
             Left::Nothing => {}
-            Left::Rows(rest) => self.drain(findings, rest)?,
+            Left::Rows(rest) => self.drain(findings, *rest)?,
             Left::Unknown => {
                 say!("gristmill: what was not read of the input is not in {}", self.path.display());
             }
@@ -104,7 +104,7 @@ pub struct Unread {
 
 enum Left {
     Nothing,
-    Rows(Rest),
+    Rows(Box<Rest>),
     Unknown,
 }
 
@@ -119,7 +119,7 @@ impl Unread {
         match timeout(READER_PATIENCE, self.rest).await {
             // The reader came to the end.
             Ok(Err(_)) => Left::Nothing,
-            Ok(Ok(rest)) if self.is_there => Left::Rows(rest),
+            Ok(Ok(rest)) if self.is_there => Left::Rows(Box::new(rest)),
             Ok(Ok(_)) | Err(_) => Left::Unknown,
         }
     }

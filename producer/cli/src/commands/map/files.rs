@@ -64,10 +64,17 @@ pub fn input(args: &Map) -> Result<Source, Exit> {
 
 /// Looks through the whole input.
 pub fn check(args: &Map, make: &mut dyn Make) -> Result<(), Exit> {
-    let Some(path) = &args.input else { return Ok(()) };
-    let source = Source::Text(Box::new(open(path)?), format(args));
-    let checked = input::check(source, make).map_err(|error| unreadable(path, &error))?;
-    let message = |bad: BadRow| format!("{}, {}: {}; nothing was submitted", path.display(), bad.place, bad.message);
+    let source = match &args.input {
+        None if args.grid.is_empty() => return Ok(()),
+        None => input(args)?,
+        Some(path) => Source::Text(Box::new(open(path)?), format(args)),
+    };
+    let name = args.input.as_deref().map(|path| format!("{}, ", path.display())).unwrap_or_default();
+    let checked = input::check(source, make).map_err(|error| match &args.input {
+        Some(path) => unreadable(path, &error),
+        None => error.into(),
+    })?;
+    let message = |bad: BadRow| format!("{name}{}: {}; nothing was submitted", bad.place, bad.message);
     checked.map(drop).map_err(|bad| Exit::usage(message(bad)))
 }
 
