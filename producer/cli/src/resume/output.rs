@@ -1,6 +1,6 @@
 //! The file that a map writes, and the right to write it.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 
@@ -46,11 +46,16 @@ pub enum Beginning {
 impl Output {
     /// Opens a regular file and changes nothing of it; none: it is something else.
     pub fn open(path: &Path, wish: Wish) -> Result<Option<Self>, Exit> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
-        let file = file.map_err(|error| Exit::usage(format!("cannot write {}: {error}", path.display())))?;
-        if !file.metadata()?.is_file() {
+        // To open a pipe only to look at it would end it for its reader.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
             return Ok(None);
         }
+        let file = match OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path) {
+            Ok(file) => file,
+            // It may be there to be written and not to be read.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && wish != Wish::Resume => return Ok(None),
+            Err(error) => return Err(Exit::usage(format!("cannot write {}: {error}", path.display()))),
+        };
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 let message =
@@ -163,7 +168,7 @@ impl Keeper {
     /// The map is complete.
     pub fn complete(&mut self) {
         if std::mem::replace(&mut self.is_written, false)
-            && let Err(error) = std::fs::remove_file(&self.path)
+            && let Err(error) = fs::remove_file(&self.path)
         {
             say!(
                 "gristmill: warning: cannot remove {}: {error}; the map is complete all the same",

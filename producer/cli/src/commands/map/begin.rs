@@ -71,7 +71,7 @@ impl Ends<'_> {
         tokio::select! {
             biased;
             code = self.signals.next() => {
-                say!("gristmill: interrupted before anything was submitted");
+                say!("gristmill: interrupted before anything new was submitted");
                 Err(Exit::silent(code))
             }
             () = sleep_until(self.deadline) => {
