@@ -4,14 +4,16 @@ use gristmill_shared::KernelName;
 use gristmill_shared::codec::CodecError;
 use sha1_smol::Sha1;
 
+use crate::shared_data::SharedData;
+
 /// Hexadecimal digits that are kept.
 const DIGITS: usize = 32;
 /// Values within values; what lies deeper no kernel could read.
 const DEPTH_MAX: usize = 128;
 
-/// The digest of a call. Maps with the same entries in another order are the same: a `HashMap` has an order of its own in
+/// The digest of a call, with what it shares. Maps with the same entries in another order are the same: a `HashMap` has an order of its own in
 /// every process.
-pub(crate) fn of(kernel: &KernelName, args: &[u8]) -> Result<String, CodecError> {
+pub(crate) fn of(kernel: &KernelName, args: &[u8], shared: Option<&SharedData>) -> Result<String, CodecError> {
     let mut ordered = Vec::with_capacity(args.len());
     let rest = value(args, &mut ordered, DEPTH_MAX)?;
     if !rest.is_empty() {
@@ -21,6 +23,9 @@ pub(crate) fn of(kernel: &KernelName, args: &[u8]) -> Result<String, CodecError>
     sha.update(kernel.as_str().as_bytes());
     sha.update(&[0]);
     sha.update(&ordered);
+    for part in (0..).map_while(|part| shared.map(|data| data.part(part)).filter(|part| !part.is_empty())) {
+        sha.update(&part);
+    }
     let mut digest = sha.digest().to_string();
     digest.truncate(DIGITS);
     Ok(digest)
@@ -110,13 +115,13 @@ mod tests {
     use std::collections::{BTreeMap, HashMap};
 
     fn digest(args: &[u8]) -> String {
-        of(&KernelName::new("k").unwrap(), args).unwrap()
+        of(&KernelName::new("k").unwrap(), args, None).unwrap()
     }
 
     #[test]
     fn it_is_the_one_that_the_protocol_describes() {
         // sha1sum of `square`, a zero byte and 07.
-        let digest = of(&KernelName::new("square").unwrap(), &[7]).unwrap();
+        let digest = of(&KernelName::new("square").unwrap(), &[7], None).unwrap();
         assert_eq!(digest, "2213c12b67ce937823fe385f1494d7af");
         // `k`, a zero byte, and {"a": 1, "b": [{"c": 2, "d": 3}]} in the order of its keys.
         let other_order = b"\x82\xa1b\x91\x82\xa1d\x03\xa1c\x02\xa1a\x01";
@@ -131,7 +136,15 @@ mod tests {
             assert_eq!(digest.len(), DIGITS);
             assert!(!digests[..i].contains(digest));
         }
-        assert_ne!(of(&KernelName::new("l").unwrap(), &work[0]).unwrap(), digests[0]);
+        assert_ne!(of(&KernelName::new("l").unwrap(), &work[0], None).unwrap(), digests[0]);
+    }
+
+    #[test]
+    fn what_is_shared_is_part_of_the_work() {
+        let of = |shared: SharedData| of(&KernelName::new("k").unwrap(), &[7], Some(&shared)).unwrap();
+        assert_ne!(of(SharedData::of(&1)), digest(&[7]));
+        assert_ne!(of(SharedData::of(&1)), of(SharedData::of(&2)));
+        assert_eq!(of(SharedData::bytes(vec![1; 300])), of(SharedData::of(&gristmill_shared::Bytes(vec![1; 300]))));
     }
 
     #[test]
@@ -163,7 +176,7 @@ mod tests {
         for wrong in
             [&b""[..], b"\xc1", b"\x01\x02", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\x81\x01", &deep]
         {
-            assert!(of(&KernelName::new("k").unwrap(), wrong).is_err(), "{wrong:?}");
+            assert!(of(&KernelName::new("k").unwrap(), wrong, None).is_err(), "{wrong:?}");
         }
     }
 }

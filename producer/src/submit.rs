@@ -60,20 +60,42 @@ impl Client {
         options: &SubmitOptions,
     ) -> Result<(TaskId, bool), ClientError> {
         let options = self.effective(options)?;
-        let digest = options.key.is_some().then(|| digest::of(kernel, &args)).transpose()?;
+        let digest = self.digest(kernel, &args, &options).await?;
         let packer = self.packer(kernel.clone(), options, true);
         let batch = packer.batch;
         let mut sender = Sender::new(self.clone(), packer);
         sender.digest = digest;
         sender.share(sender.packer().options.when_full == Some(WhenFull::Wait)).await?;
-        let message = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms())?;
-        let sent = sender.send_patiently(&[message], true).await;
-        if sent.as_ref().is_err_and(ClientError::is_refusal) {
+        let packed = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms());
+        let sent = match packed {
+            Ok(message) => sender.send_patiently(&[message], true).await,
+            Err(error) => Err(error.into()),
+        };
+        // After these nothing was enqueued.
+        if sent.as_ref().is_err_and(|error| error.is_refusal() || matches!(error, ClientError::Codec(_))) {
             sender.unshare().await;
         }
         sent?;
         let known = sender.known();
         Ok((known.unwrap_or(batch).task(0), known.is_some()))
+    }
+
+    async fn digest(
+        &self,
+        kernel: &KernelName,
+        args: &[u8],
+        options: &SubmitOptions,
+    ) -> Result<Option<String>, ClientError> {
+        if options.key.is_none() {
+            return Ok(None);
+        }
+        let Some(shared) = options.shared.clone() else { return Ok(Some(digest::of(kernel, args, None)?)) };
+        // Gigabytes take seconds, in which the caller's runtime may have other things to do.
+        let (kernel, args) = (kernel.clone(), args.to_vec());
+        let digest = tokio::task::spawn_blocking(move || digest::of(&kernel, &args, Some(&shared))).await;
+        let digest =
+            digest.map_err(|_| ClientError::Invalid("the runtime has ended during a submission".to_owned()))?;
+        Ok(Some(digest?))
     }
 
     pub(crate) fn packer(&self, kernel: KernelName, options: SubmitOptions, single: bool) -> Packer {

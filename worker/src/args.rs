@@ -334,6 +334,16 @@ mod tests {
     }
 
     #[test]
+    fn the_cache_of_shared_input_has_a_size_of_its_own() {
+        let cache = |line: &str| read_line(line).ok().unwrap().config.limits.shared_cache;
+        assert_eq!((cache("w --shared-cache 2GiB"), cache("w --shared-cache 0")), (2 << 30, 0));
+        let share = memory::of_machine().unwrap() / 4 / 1_000;
+        assert_eq!(cache("w -c 1000"), share.min(defaults::SHARED_CACHE_BYTES));
+        let found = errors("w --shared-cache much");
+        assert_eq!(found, ["--shared-cache is \"much\": use for instance 512MiB, 2GiB or a number of bytes"]);
+    }
+
+    #[test]
     fn limits_that_make_no_sense_are_refused() {
         let found = errors("w --memory-limit 1KiB --max-tasks-per-consumer 0 --max-memory-per-consumer lots");
         assert_eq!(

@@ -6,6 +6,7 @@ mod large;
 mod life;
 mod memory;
 mod room;
+mod shell;
 mod traffic;
 
 use std::collections::BTreeMap;
