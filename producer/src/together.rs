@@ -19,6 +19,7 @@ use crate::error::{ClientError, TaskError};
 use crate::handle::Handle;
 
 /// The handles as their tasks end, each with its result. Dropping it changes nothing for the tasks.
+#[must_use = "nobody waits unless it is read"]
 pub struct AsCompleted<T> {
     handles: Vec<Option<Handle<T>>>,
     outcomes: SelectAll<Outcomes>,
@@ -156,8 +157,8 @@ pub struct Waited<T> {
     pub not_done: Vec<Handle<T>>,
 }
 
-/// Waits for some or all of the tasks, and no longer than `timeout`, if there is one. What has ended by then is done; the
-/// others go on.
+/// Waits for some or all of the tasks, and no longer than `timeout`, if there is one. What this has heard of by then is done;
+/// the others go on. To look without waiting, ask each handle ([`Handle::try_result`]).
 pub async fn wait<T>(
     handles: impl IntoIterator<Item = Handle<T>>,
     until: Until,

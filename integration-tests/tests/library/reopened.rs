@@ -34,6 +34,15 @@ async fn ids_that_were_stored_open_the_same_task_and_batch() {
     assert_eq!(soon(batch.task::<i64>(3).result()).await.unwrap(), 9);
     assert!(!batch.cancel().await.unwrap(), "it has finished");
 
+    // Tasks that take their time are stored one by one.
+    let options = SubmitOptions::new().chunk(1);
+    let alone = scene.client.map_with(sleep, [0.1; 3], &options).await.unwrap().detach().await.unwrap();
+    let alone = scene.client.batch(alone);
+    soon(alone.wait()).await.unwrap();
+    assert!(alone.task::<()>(1).forget().await.unwrap());
+    assert!(matches!(soon(alone.task::<()>(1).result()).await, Err(TaskError::Delivered(_))));
+    soon(alone.task::<()>(2).result()).await.unwrap();
+    assert!(!batch.task::<i64>(3).forget().await.unwrap(), "it came in a chunk, and is stored with others");
     batch.forget().await.unwrap();
     let error = soon(batch.task::<i64>(3).result()).await.unwrap_err();
     assert!(matches!(error, TaskError::Delivered(task) if task.index == 3), "{error}");

@@ -16,6 +16,7 @@ const PARTING: Duration = Duration::from_secs(5);
 /// failure and `collect::<Vec<_>>()` keeps failures among the results.
 ///
 /// Dropping it cancels what has not started, unless the options of the `map` say otherwise.
+#[must_use = "what has not started is cancelled when it is dropped"]
 pub struct MapHandle<T> {
     inner: crate::MapHandle<T>,
     background: Background,
@@ -92,6 +93,7 @@ impl<T> Drop for MapHandle<T> {
 /// is the last.
 ///
 /// Dropping it does what dropping a [`MapHandle`] does.
+#[must_use = "what has not started is cancelled when it is dropped"]
 pub struct Unordered<T> {
     inner: crate::Unordered<T>,
     background: Background,

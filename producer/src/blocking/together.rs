@@ -8,6 +8,7 @@ use crate::error::{ClientError, TaskError};
 use crate::together::Until;
 
 /// The handles as their tasks end, each with its result: an iterator.
+#[must_use = "nobody waits unless it is read"]
 pub struct AsCompleted<T> {
     inner: crate::AsCompleted<T>,
     /// Absent where there is no handle to wait for.

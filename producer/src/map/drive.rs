@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_shared::{BatchId, OutcomeKind};
 use gristmill_shared::defaults::TOUCH;
+use gristmill_shared::{BatchId, OutcomeKind};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval};
 

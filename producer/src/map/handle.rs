@@ -18,6 +18,7 @@ use crate::error::{ClientError, TaskError};
 ///
 /// Dropping it cancels what has not started, as far as the runtime still lives to do so, unless
 /// [`SubmitOptions::on_drop`](crate::SubmitOptions::on_drop) says otherwise.
+#[must_use = "what has not started is cancelled when it is dropped"]
 pub struct MapHandle<T> {
     inbox: Inbox<T>,
     /// What came before its turn.

@@ -14,6 +14,7 @@ use crate::error::{ClientError, TaskError};
 /// The results of a `map` as they come, each with the index of its item.
 ///
 /// Dropping it cancels what has not started, as dropping a [`MapHandle`](crate::MapHandle) does.
+#[must_use = "what has not started is cancelled when it is dropped"]
 pub struct Unordered<T> {
     inbox: Inbox<T>,
 }
