@@ -83,6 +83,6 @@ async fn the_recipes_do_what_they_say() -> Outcome {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(count >= 7, "{count} scripts");
+    assert!(count >= 8, "{count} scripts");
     Ok(())
 }
