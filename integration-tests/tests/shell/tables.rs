@@ -238,6 +238,29 @@ fn what_an_interrupt_leaves_is_for_another_run() {
 }
 
 #[test]
+fn of_a_pipe_what_was_read_is_for_another_run() {
+    let mut rig = Rig::start();
+    let failed = path(&mut rig, "failed.jsonl").to_str().unwrap().to_owned();
+    let mut command = rig.cli.spawn(&["map", "sleep", "--failed", &failed, "--keep-going"]);
+    command.write("0\n600\nx\n  600 \n");
+    eventually("a task has ended", || {
+        let key = rig.redis.matching("{gm}:batch:*").into_iter().find(|key| !key.is_empty())?;
+        rig.redis.command::<Option<u64>>(&format!("HGET {key} succeeded"))
+    });
+    command.signal(Signal::SIGINT);
+    // Its stdin stays open: nobody knows whether more would come.
+    eventually("the rows", || (read_some(&failed).lines().count() >= 3).then_some(()));
+    let output = command.wait();
+    assert_eq!(output.code, 130, "{}", output.stderr);
+    assert_says(&output.stderr, &["what was not read of the input is not in", &failed]);
+    let rows: Vec<String> = read(&failed).lines().map(str::to_owned).collect();
+    assert!(
+        rows.iter().filter(|row| row.trim() == "600").count() == 2 && rows.iter().any(|row| row == "x"),
+        "{rows:?}"
+    );
+}
+
+#[test]
 fn a_table_that_was_interrupted_goes_on_below_its_header() {
     let mut rig = Rig::start();
     let (table, failed) = (path(&mut rig, "out.csv"), path(&mut rig, "failed.csv"));
