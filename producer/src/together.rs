@@ -210,3 +210,24 @@ pub async fn try_gather<T>(handles: impl IntoIterator<Item = Handle<T>>) -> Resu
     }
     Ok(values.into_iter().flatten().collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    fn goes_to_other_threads<T: Send + Sync>() {}
+
+    #[test]
+    fn what_a_caller_holds_goes_to_other_threads_whatever_the_type_of_its_result() {
+        goes_to_other_threads::<Handle<Rc<()>>>();
+        goes_to_other_threads::<crate::BatchHandle>();
+        goes_to_other_threads::<crate::blocking::Handle<Rc<()>>>();
+        goes_to_other_threads::<crate::blocking::Client>();
+        fn is_send<T: Send>() {}
+        is_send::<AsCompleted<Rc<()>>>();
+        is_send::<crate::MapHandle<Rc<()>>>();
+        is_send::<crate::blocking::MapHandle<Rc<()>>>();
+    }
+}

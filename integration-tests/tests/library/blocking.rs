@@ -121,3 +121,10 @@ fn inside_of_a_runtime_it_says_so_and_stops_nobody() {
     assert_eq!(map.map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 4], "outside it goes on");
     assert_eq!(handle.result().unwrap(), 49);
 }
+
+#[test]
+fn without_redis_it_gives_up_and_says_where_it_looked() {
+    let builder = gristmill::Client::builder().endpoint("redis://127.0.0.1:1").reach(Duration::from_millis(100));
+    let error = Client::from_builder(builder).err().unwrap();
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
