@@ -138,7 +138,8 @@ async fn a_drain_gives_a_program_back_and_ends_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_program_that_fails_is_retried_and_keeps_what_it_said() {
     let redis = Redis::start();
-    let worker = worker().start(&redis);
+    // Anybody's worker has the flags, and with them the kernel.
+    let worker = worker().program(env!("CARGO_BIN_EXE_odd-worker")).start(&redis);
     let client = redis.client().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("runs").display().to_string();

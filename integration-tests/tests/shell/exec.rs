@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
-use gristmill_integration_tests::{Output, WorkerOptions, eventually};
+use gristmill_integration_tests::{Output, WorkerOptions, binaries, eventually};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -172,6 +173,21 @@ fn what_no_operator_has_allowed_does_not_run() {
 }
 
 #[test]
+fn patterns_that_nobody_can_mean_are_refused_at_the_start() {
+    let mut command = Command::new(binaries::find("gristmill-worker"));
+    command.args(["--allow-exec", "cat a | sh", "--allow-exec", "./x", "--allow-exec-env", "LD_PRELOAD"]);
+    let output = command.env("GRISTMILL_ALLOW_EXEC_DIR", "relative").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    let begins =
+        ["--allow-exec \"cat a | sh\"", "--allow-exec \"./x\"", "--allow-exec-env \"LD_PRELOAD\"", "--allow-exec-dir"];
+    assert_eq!(text.lines().count(), begins.len(), "{text}");
+    for (line, begin) in text.lines().zip(begins) {
+        assert!(line.strip_prefix("gristmill-worker: ").unwrap().starts_with(begin), "{line}");
+    }
+}
+
+#[test]
 fn a_time_limit_ends_a_whole_family() {
     let rig = rig();
     let folder = tempfile::tempdir().unwrap();
@@ -221,9 +237,11 @@ fn ctrl_c_cancels_the_jobs_that_have_not_started() {
     let again = folder.path().join("again").display().to_string();
     let marks = folder.path().join("marks").display().to_string();
     let job = "echo $2 >> \"$1\"; [ $2 = 1 ] || sleep 3";
-    let options = ["--grid", "n=1..50", "--chunk", "1", "--failed", &again];
+    let dir = folder.path().join("out");
+    let options = ["--grid", "n=1..50", "--chunk", "1", "--failed", &again, "--results-dir", dir.to_str().unwrap()];
     let running = rig.cli.spawn(&script(&options, job, &[&marks, "{n}"]));
     eventually("the second job runs", || (fs::read_to_string(&marks).ok()?.lines().count() == 2).then_some(()));
+    eventually("the first job is answered", || dir.join("000001/status.json").exists().then_some(()));
     running.signal(Signal::SIGINT);
     let output = running.wait();
     assert_eq!(output.code, 130, "{}", output.stderr);
