@@ -161,7 +161,7 @@ impl Sender {
 
     /// A call without messages takes next to no memory, and many may wait for the end of the batch: a Redis
     /// that is full is asked again, for workers make room.
-    async fn seal(&self, call: &Call) -> Result<Enqueued, ClientError> {
+    async fn seal(&mut self, call: &Call) -> Result<Enqueued, ClientError> {
         let deadline = from_now(self.client.patience());
         loop {
             match self.enqueue(call).await {
@@ -174,21 +174,27 @@ impl Sender {
     }
 
     /// Enqueues. Shared input that Redis has lost meanwhile is uploaded again.
-    async fn enqueue(&self, call: &Call) -> Result<Enqueued, ClientError> {
-        let mut answer = self.enqueue_once(call).await?;
+    async fn enqueue(&mut self, call: &Call) -> Result<Enqueued, ClientError> {
         for _ in 0..RESTORED_MAX {
-            match (&answer, &self.shared) {
+            // Whoever seals without a task needs no input.
+            let named = self.shared.as_ref().is_some_and(|shared| !call.messages.is_empty() && shared.is_due());
+            let answer = self.enqueue_once(call, named).await?;
+            match (&answer, &mut self.shared) {
                 (Enqueued::BlobGone { key }, Some(shared)) if shared.keys().contains(key) => {
                     Box::pin(shared.restore(&self.client)).await?;
                 }
-                _ => break,
+                (Enqueued::Done { .. }, Some(shared)) if named => {
+                    shared.was_named();
+                    return Ok(answer);
+                }
+                _ => return Ok(answer),
             }
-            answer = self.enqueue_once(call).await?;
         }
-        Ok(answer)
+        self.enqueue_once(call, true).await
     }
 
-    async fn enqueue_once(&self, call: &Call) -> Result<Enqueued, ClientError> {
+    /// `named`: the call checks the shared input, too, and lets it live as long as its messages need it.
+    async fn enqueue_once(&self, call: &Call, named: bool) -> Result<Enqueued, ClientError> {
         let (client, packer) = (&self.client, &self.packer);
         let options = &packer.options;
         let once = match (&options.key, &self.digest, options.effective_key_window()) {
@@ -199,8 +205,7 @@ impl Sender {
         let mut fields = if call.seq == 0 { options.fields() } else { Vec::new() };
         let mut blobs = Cow::Borrowed(call.blobs.as_slice());
         if let Some(shared) = &self.shared {
-            // Whoever seals without a task needs no input.
-            if !call.messages.is_empty() {
+            if named {
                 blobs.to_mut().extend_from_slice(shared.keys());
             }
             if call.seq == 0 {

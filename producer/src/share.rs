@@ -19,6 +19,8 @@ const LANES: usize = 2;
 /// What was uploaded waits so long for the first call of its batch, which lets it live longer. If its client has died
 /// meanwhile, it goes; if the client lives, it is uploaded again.
 const LIFE: Duration = Duration::from_secs(2 * 3600);
+/// Calls within this time after one that checked it do not check it again.
+const NAMED_EVERY: Duration = Duration::from_secs(1);
 /// Keys in one call that deletes.
 const DELETED_AT_ONCE: usize = 64;
 
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     data: SharedData,
     batch: BatchId,
     uploaded: bool,
+    /// When a call checked it last.
+    named: Option<Instant>,
 }
 
 impl Shared {
@@ -38,12 +42,23 @@ impl Shared {
     pub fn new(client: &Client, batch: BatchId, data: SharedData) -> Self {
         let name = SharedRef::new(data.size(), None);
         let keys = client.broker().shared_keys(batch, &name);
-        Self { name, keys, data, batch, uploaded: false }
+        Self { name, keys, data, batch, uploaded: false, named: None }
     }
 
     /// The keys of all its parts.
     pub fn keys(&self) -> &[String] {
         &self.keys
+    }
+
+    /// Whether the next call should check it. It is hundreds of keys: a `map` that makes hundreds of calls a second
+    /// would spend much of Redis's time on them.
+    pub fn is_due(&self) -> bool {
+        self.named.is_none_or(|at| at.elapsed() >= NAMED_EVERY)
+    }
+
+    /// A call has checked it.
+    pub fn was_named(&mut self) {
+        self.named = Some(Instant::now());
     }
 
     /// What the first call writes into the batch.

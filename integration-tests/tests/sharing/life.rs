@@ -43,6 +43,8 @@ async fn what_redis_loses_while_the_batch_is_open_is_uploaded_again() {
     let mut map = client.map_raw(&kernel, source, &options(&bytes)).await.unwrap();
     eventually("the first is enqueued", || (redis.depth() == 1).then_some(()));
     redis.command::<()>(&format!("DEL {}", key(map.id(), 1)));
+    // The parts are checked once a second.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
     items.send(arg(8 * MIB as u64)).unwrap();
     drop(items);
     eventually("both are enqueued", || (redis.depth() == 2).then_some(()));
