@@ -228,7 +228,7 @@ fn hint(wanted: &str, names: &[String]) -> Option<String> {
 }
 
 /// The name that was probably meant.
-fn nearest<'n>(wanted: &str, names: &'n [String]) -> Option<&'n str> {
+pub fn nearest<'n>(wanted: &str, names: &'n [String]) -> Option<&'n str> {
     let likeness = |name: &String| strsim::jaro_winkler(&wanted.to_lowercase(), &name.to_lowercase());
     let near = names.iter().map(|name| (likeness(name), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     near.filter(|(like, _)| *like >= ALIKE).map(|(_, name)| name.as_str())

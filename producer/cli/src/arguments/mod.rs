@@ -16,7 +16,8 @@ use gristmill::shared::KernelName;
 use serde_json::{Map, Value};
 
 use self::check::Check;
-use self::compile::Rules;
+use self::compile::{Rest, Rules};
+use self::misfit::nearest;
 pub use self::numbers::Range;
 use crate::json::{self, JsonError};
 use crate::say;
@@ -105,6 +106,18 @@ impl ArgumentCheck {
     /// The schema of the arguments; null if it is not known.
     pub fn schema(&self) -> &Value {
         self.rules.as_ref().map_or(&Value::Null, |rules| &rules.schema)
+    }
+
+    /// A field that the kernel would ignore, although another was probably meant.
+    pub fn doubt(&self, value: &Value) -> Option<String> {
+        let (rules, fields) = (self.rules.as_ref().filter(|_| self.enabled)?, value.as_object()?);
+        let root = &rules.nodes[0];
+        let node = if root.record.is_none() { rules.nodes.get(*root.all.first()?)? } else { root };
+        let record = node.record.as_ref().filter(|record| record.rest == Rest::Any && !record.is_bytes)?;
+        let absent: Vec<String> = record.names.iter().filter(|name| !fields.contains_key(*name)).cloned().collect();
+        let unknown = fields.keys().filter(|name| !record.fields.contains_key(*name));
+        let (name, near) = unknown.filter_map(|name| Some((name, nearest(name, &absent)?))).next()?;
+        Some(format!("{} has no field {name:?} and ignores it; did you mean {near:?}?", self.kernel))
     }
 
     fn takes_names(&self, fields: &Map<String, Value>) -> bool {

@@ -96,6 +96,17 @@ fn enums_say_what_there_is_to_choose_from() {
 }
 
 #[test]
+fn a_field_that_is_ignored_is_told_where_another_was_meant() {
+    let check = check_of(schema_for!(Thumbnail).into());
+    let doubt = |text: &str| check.doubt(&json::parse(text).unwrap());
+    let found = doubt(r#"{"path": "a", "size": [1, 1], "tgas": []}"#).unwrap();
+    assert_eq!(found, r#"k has no field "tgas" and ignores it; did you mean "tags"?"#);
+    assert_eq!(doubt(r#"{"path": "a", "size": [1, 1], "tags": [], "comment": "x"}"#), None);
+    assert_eq!(doubt("[1]"), None);
+    assert_eq!(check_of(schema_for!(Size).into()).doubt(&json!({ "widht": 1 })), None, "that is refused");
+}
+
+#[test]
 fn integers_are_exact() {
     assert_eq!(checked::<u64>("18446744073709551615"), Ok(()));
     assert_eq!(checked::<i64>("-9223372036854775808"), Ok(()));

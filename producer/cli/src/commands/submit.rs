@@ -42,6 +42,9 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
     };
     let client = session::connect(global).await?;
     let check = kernel_check::check(&client, &args.kernel, args.common.checks()).await?;
+    if let Some(doubt) = check.doubt(&given) {
+        say!("gristmill: warning: {doubt}");
+    }
     let packed = check.pack(given).map_err(|error| Exit::usage(format!("ARGS_JSON: {error}")))?;
     let handle = client.submit_raw(&args.kernel, packed, &options).await?;
     if let Some(key) = args.key.filter(|_| handle.was_known()) {
