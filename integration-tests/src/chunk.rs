@@ -77,7 +77,6 @@ fn message<A: Serialize>(
         queue: queue.clone(),
     };
     let args = args.iter().map(|value| ByteBuf::from(codec::encode(value).expect("plain values"))).collect();
-    let body =
-        Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default(), ..Body::default() };
+    let body = Body { kernel: kernel.to_owned(), args, blob: None, options: TaskOptions::default(), ..Body::default() };
     Message::new(header, &body).expect("header and body agree")
 }

@@ -36,12 +36,12 @@ pub mod results;
 
 pub use certificate::{Certificate, DeathCause};
 pub use context::{Surroundings, TaskContext};
+pub use failure::Failure;
 pub use ids::{BatchId, ConsumerId, TaskId};
 pub use kernel::{Bytes, Kernel, KernelError, KernelOptions, Kernels, RegisteredKernel, Run};
 pub use keys::Keys;
 pub use message::{Body, Header, Lane, Message, TaskOptions};
 pub use names::{KernelName, Namespace, QueueName};
-pub use failure::Failure;
 pub use outcome::{Outcome, OutcomeKind};
 pub use task_time::TaskTime;
 

@@ -24,7 +24,12 @@ fn main() -> ExitCode {
                   start no thread before Worker::main, and let preload end those that it starts";
     refused("thread", &[], 70, &[thread]);
     refused("error", &[], 2, &["preload failed: the model is missing"]);
-    refused("one_type", &[], 70, &["preload and init keep two values of the type u32: a kernel could not tell them apart"]);
+    refused(
+        "one_type",
+        &[],
+        70,
+        &["preload and init keep two values of the type u32: a kernel could not tell them apart"],
+    );
     refused("none", &["--test-kernels"], 2, &["--test-kernels: this worker has none"]);
     refused(
         "none",

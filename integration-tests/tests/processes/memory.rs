@@ -27,8 +27,7 @@ async fn run(client: &Client, how: &str, trace: &Path, options: &SubmitOptions) 
     let task = client.submit_with(overrun, args, options).await.unwrap();
     let Err(TaskError::Ended(ended)) = task.result().await else { panic!("{how} must not succeed") };
     let executed = std::fs::read_to_string(trace).map_or(0, |lines| lines.lines().count());
-    let failure =
-        Failure { certificate: ended.certificate, ..Failure::new(ended.message, ended.attempt) };
+    let failure = Failure { certificate: ended.certificate, ..Failure::new(ended.message, ended.attempt) };
     (ended.kind, failure, executed)
 }
 
