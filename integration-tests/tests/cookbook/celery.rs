@@ -26,6 +26,7 @@ async fn options() -> Outcome {
     assert_eq!(square_with(client, SubmitOptions::new().lane(Lane::High)).await?, 49);
     assert_eq!(square_with(client, SubmitOptions::new().result_ttl(Duration::from_secs(600))).await?, 49);
     assert_eq!(square_with(client, SubmitOptions::new().label("run", "7")).await?, 49);
+    assert_eq!(square_with(client, SubmitOptions::new().soft_time_limit(time)).await?, 49);
     let images = client.submit_with(square, 7, &SubmitOptions::new().queue("images".parse()?)).await?;
     let expired = SubmitOptions::new().queue("images".parse()?).expires_after(time);
     let expired = client.submit_with(square, 7, &expired).await?;
