@@ -111,7 +111,7 @@ fn expected(number: u64) -> Value {
 fn killed_twice_and_interrupted_once_each_line_comes_once_in_order_and_nothing_runs_twice() {
     const ITEMS: u64 = 2_400;
     let scene = Scene::start();
-    scene.write_input(ITEMS, 700);
+    scene.write_input(ITEMS, 2_000);
     let mut random = rand::rng();
     for signal in [Signal::SIGKILL, Signal::SIGINT, Signal::SIGKILL] {
         let after = random.random_range(1..300);
@@ -141,7 +141,7 @@ fn killed_twice_and_interrupted_once_each_line_comes_once_in_order_and_nothing_r
 fn in_any_order_each_record_comes_once() {
     const ITEMS: u64 = 1_200;
     let scene = Scene::start();
-    scene.write_input(ITEMS, 700);
+    scene.write_input(ITEMS, 2_000);
     scene.interrupt(&["--unordered"], 100, Signal::SIGKILL);
     scene.interrupt(&["--unordered", "--resume"], 100, Signal::SIGTERM);
     // What was being written when the power went.
@@ -164,7 +164,7 @@ fn in_any_order_each_record_comes_once() {
 fn a_redis_that_came_back_empty_costs_only_what_was_not_written() {
     const ITEMS: u64 = 600;
     let mut scene = Scene::start();
-    scene.write_input(ITEMS, 500);
+    scene.write_input(ITEMS, 3_000);
     scene.interrupt(&[], 100, Signal::SIGKILL);
     let written = scene.lines();
     eventually("all that was enqueued has run", || {
@@ -186,7 +186,7 @@ fn bad_lines_keep_their_place_and_a_timeout_is_an_interruption() {
     let scene = Scene::start();
     let line = |number: u64| match number % 10 {
         3 => "no\n".to_owned(),
-        _ => format!("[{number}, 2000]\n"),
+        _ => format!("[{number}, 5000]\n"),
     };
     fs::write(scene.path("in"), (0..400).map(line).collect::<String>()).unwrap();
     let said = error(&scene.map(&["--keep-going", "--timeout", "0.2s"]), 4);
@@ -204,7 +204,7 @@ fn too_many_failures_are_an_interruption_and_failed_rows_are_gathered_again() {
     let scene = Scene::start();
     let line = |number: u64| match number % 50 {
         49 => "no\n".to_owned(),
-        _ => format!("[{number}, 1000]\n"),
+        _ => format!("[{number}, 5000]\n"),
     };
     fs::write(scene.path("in"), (0..ITEMS).map(line).collect::<String>()).unwrap();
     let failed = scene.path("failed");
@@ -261,7 +261,7 @@ fn stdin_goes_on_if_it_is_the_same() {
 #[test]
 fn restart_begins_anew_and_a_finished_output_is_known() {
     let scene = Scene::start();
-    scene.write_input(200, 2_000);
+    scene.write_input(200, 10_000);
     scene.interrupt(&[], 10, Signal::SIGKILL);
     scene.write_input(20, 0);
     assert_says(&error(&scene.map(&["--resume"]), 2), &["another input", "length"]);
