@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod namespaces;
 mod outages;
+mod parked;
 mod poison;
 mod preload;
 mod programs;

@@ -33,8 +33,16 @@ enum Step {
 
 /// Works until the consumer has left in order.
 pub async fn work(io: &Io) {
-    let mut steps =
-        Steps { io, op: 0, parked_at: None, stopped: None, breaks: io.wire.breaks(), heard: 0, refusals: 0 };
+    let mut steps = Steps {
+        io,
+        op: 0,
+        parked_at: None,
+        unparks: false,
+        stopped: None,
+        breaks: io.wire.breaks(),
+        heard: 0,
+        refusals: 0,
+    };
     loop {
         match steps.next() {
             Step::GiveBack => steps.give_back().await,
@@ -52,12 +60,17 @@ struct Asked {
     budget: Budget,
     sources: Sources,
     rings: u64,
+    /// The lanes were empty, as far as was known.
+    quiet: bool,
 }
 
 struct Steps<'a> {
     io: &'a Io,
     op: u64,
+    /// When the parked lists were looked at last; none: with the next claim.
     parked_at: Option<Instant>,
+    /// What was found last was parked, and there may be more.
+    unparks: bool,
     /// In this mode what had not begun was given back.
     stopped: Option<Mode>,
     breaks: u64,
@@ -179,7 +192,9 @@ impl Steps<'_> {
 
     /// What to claim, and what is known at this moment: rings from now on may tell of more.
     fn ask(&self, budget: Budget) -> Asked {
-        Asked { budget, sources: self.sources(budget), rings: self.io.rings.get() }
+        let rings = self.io.rings.get();
+        let quiet = self.io.known_empty.get() && self.heard == rings;
+        Asked { budget, sources: self.sources(budget), rings, quiet }
     }
 
     async fn settle(&mut self) {
@@ -292,7 +307,9 @@ impl Steps<'_> {
         if asked.budget.messages > 0 {
             self.heard = asked.rings;
             if !asked.sources.parked.is_empty() {
-                self.parked_at = Some(Instant::now());
+                // What somebody finds who found nothing in the lanes, and whom nobody rang, was parked.
+                self.unparks = !claimed.messages.is_empty() && (self.unparks || asked.quiet);
+                self.parked_at = (!self.unparks).then(Instant::now);
             }
             io.known_empty.set(claimed.messages.is_empty() && !claimed.replayed);
         }
