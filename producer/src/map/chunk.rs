@@ -24,12 +24,15 @@ impl ChunkSize {
         Self { tasks: chosen.unwrap_or(1).clamp(1, MESSAGE_TASKS_MAX), fixed: chosen.is_some() }
     }
 
-    /// A measurement: `ended` tasks in `elapsed`, while `busy` consumers had something to do.
-    pub fn measured(&mut self, ended: u64, elapsed: Duration, busy: u64) {
+    /// A measurement: `ended` tasks in `elapsed`, while `busy` consumers had something to do. They ran for `task_time`
+    /// each; where nobody knows, what their results took to come must do, although a slow source or reader makes that
+    /// longer.
+    pub fn measured(&mut self, ended: u64, elapsed: Duration, busy: u64, task_time: Option<Duration>) {
         if self.fixed || ended == 0 || elapsed.is_zero() {
             return;
         }
-        let task_seconds = elapsed.as_secs_f64() * busy.max(1) as f64 / ended as f64;
+        let by_results = || elapsed.mul_f64(busy.max(1) as f64 / ended as f64);
+        let task_seconds = task_time.unwrap_or_else(by_results).as_secs_f64();
         let wanted = (MESSAGE_WORK.as_secs_f64() / task_seconds).clamp(1.0, f64::from(MESSAGE_TASKS_MAX)) as u32;
         self.tasks = wanted.min(self.tasks.saturating_mul(GROWTH)).clamp(1, MESSAGE_TASKS_MAX);
     }
@@ -52,22 +55,22 @@ mod tests {
     #[test]
     fn long_tasks_stay_alone() {
         let mut size = ChunkSize::new(None);
-        size.measured(2, Duration::from_secs(1), 2);
+        size.measured(2, Duration::from_secs(1), 2, None);
         assert_eq!(size.tasks, 1);
     }
 
     #[test]
     fn short_tasks_grow_step_by_step_to_the_measured_work() {
         let mut size = ChunkSize::new(None);
-        size.measured(40_000, Duration::from_secs(1), 2);
+        size.measured(40_000, Duration::from_secs(1), 2, None);
         assert_eq!(size.tasks, 4);
         for _ in 0..10 {
-            size.measured(40_000, Duration::from_secs(1), 2);
+            size.measured(40_000, Duration::from_secs(1), 2, None);
         }
         // 50 µs each: 600 make 30 ms
         assert_eq!(size.tasks, 600);
         for _ in 0..10 {
-            size.measured(100_000_000, Duration::from_secs(1), 2);
+            size.measured(100_000_000, Duration::from_secs(1), 2, None);
         }
         assert_eq!(size.tasks, MESSAGE_TASKS_MAX);
     }
@@ -75,10 +78,19 @@ mod tests {
     #[test]
     fn sizes_shrink_at_once() {
         let mut size = ChunkSize { tasks: 4096, fixed: false };
-        size.measured(100, Duration::from_secs(1), 1);
+        size.measured(100, Duration::from_secs(1), 1, None);
         assert_eq!(size.tasks, 3);
-        size.measured(0, Duration::from_secs(1), 1);
+        size.measured(0, Duration::from_secs(1), 1, None);
         assert_eq!(size.tasks, 3);
+    }
+
+    #[test]
+    fn a_reader_that_pauses_changes_no_size() {
+        let mut size = ChunkSize::new(None);
+        for _ in 0..10 {
+            size.measured(600, Duration::from_secs(5), 2, Some(Duration::from_micros(50)));
+        }
+        assert_eq!(size.tasks, 600);
     }
 
     #[test]
@@ -92,7 +104,7 @@ mod tests {
     #[test]
     fn a_chosen_size_stays() {
         let mut size = ChunkSize::new(Some(7));
-        size.measured(40_000, Duration::from_secs(1), 2);
+        size.measured(40_000, Duration::from_secs(1), 2, None);
         assert_eq!(size.for_remaining(2, 10), 7);
         assert_eq!(ChunkSize::new(Some(0)).for_remaining(2, 10), 1);
     }

@@ -180,7 +180,8 @@ impl Shared {
         if elapsed >= MEASURED_EVERY {
             let ended = std::mem::take(&mut state.ended);
             state.since = Instant::now();
-            state.chunk.measured(ended, elapsed, busy);
+            let task_time = state.tally.task_time();
+            state.chunk.measured(ended, elapsed, busy, task_time);
             state.window.measured(ended, elapsed);
         }
         drop(state);

@@ -72,12 +72,14 @@ impl Summary {
 pub(super) struct Tally {
     start: Instant,
     summary: Summary,
+    /// Tasks whose time was known when [`Self::task_time`] was asked last, and their times together.
+    asked: (u64, Duration),
 }
 
 impl Tally {
     pub fn new() -> Self {
         let summary = Summary { counts: [0; 8], times: vec![0; 256], wall: Duration::ZERO };
-        Self { start: Instant::now(), summary }
+        Self { start: Instant::now(), summary, asked: Default::default() }
     }
 
     pub fn add(&mut self, kind: OutcomeKind, time: TaskTime) {
@@ -90,6 +92,14 @@ impl Tally {
 
     pub fn ended(&self) -> u64 {
         self.summary.ended()
+    }
+
+    /// How long the tasks ran that ended since this was asked last, on average; none if nobody knows.
+    pub fn task_time(&mut self) -> Option<Duration> {
+        let now = (self.summary.timed(), self.summary.serial());
+        let (before, serial) = std::mem::replace(&mut self.asked, now);
+        let tasks = (now.0 - before) as f64;
+        (tasks > 0.0).then(|| now.1.saturating_sub(serial).div_f64(tasks))
     }
 
     pub fn summary(&self) -> Summary {
