@@ -1,9 +1,10 @@
 //! How a client comes into being.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gristmill_shared::connection::{Endpoint, Timeouts};
-use gristmill_shared::{Namespace, QueueName, defaults};
+use gristmill_shared::{Kernel, KernelName, Namespace, QueueName, defaults};
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -22,6 +23,8 @@ pub struct ClientBuilder {
     pub(crate) patience: Duration,
     pub(crate) timeouts: Timeouts,
     pub(crate) options: SubmitOptions,
+    /// By the name of the kernel.
+    pub(crate) kernels: BTreeMap<String, SubmitOptions>,
 }
 
 impl Default for ClientBuilder {
@@ -34,6 +37,7 @@ impl Default for ClientBuilder {
             patience: PATIENCE,
             timeouts: Timeouts::default(),
             options: SubmitOptions::default(),
+            kernels: BTreeMap::new(),
         }
     }
 }
@@ -82,10 +86,32 @@ impl ClientBuilder {
         self
     }
 
-    /// Options of all submissions, where they, or the client that [`Client::with`] gives, say nothing else.
+    /// Options of all submissions, where they, the client that [`Client::with`] gives, or
+    /// [`kernel_defaults`](Self::kernel_defaults) say nothing else.
     #[must_use]
     pub fn defaults(mut self, options: SubmitOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// Options of all submissions to one kernel, also of those that only name it, where they, or the client that
+    /// [`Client::with`] gives, say nothing else. They come before [`defaults`](Self::defaults), and before what the kernel
+    /// itself declares. Of two calls for one kernel, the last holds.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), gristmill::ClientError> {
+    /// # gristmill::remote_kernel! { fn render(scene: String) -> Vec<u8> = "render"; }
+    /// use gristmill::{Client, QueueName, SubmitOptions};
+    ///
+    /// let slow = SubmitOptions::new().queue(QueueName::new("graphics")?).retries(2).label("team", "film");
+    /// let client = Client::builder().kernel_defaults(render, slow).connect().await?;
+    /// client.submit(render, "a hill".into()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn kernel_defaults<K: Kernel>(mut self, _kernel: K, options: SubmitOptions) -> Self {
+        self.kernels.insert(K::NAME.to_owned(), options);
         self
     }
 
@@ -94,12 +120,21 @@ impl ClientBuilder {
         let endpoint = Endpoint::parse(&self.url)?;
         let namespace = Namespace::new(&*self.namespace)?;
         let queue = QueueName::new(&*self.queue)?;
-        self.options.check()?;
-        if let Some(key) = &self.options.key {
-            return Err(ClientError::Invalid(format!(
-                "the idempotency key {key:?} would be that of all submissions: give it to one, with submit_with"
-            )));
+        check(&self.options, "all submissions")?;
+        for (kernel, options) in &self.kernels {
+            check(options, &format!("all submissions to {}", KernelName::new(kernel.as_str())?))?;
         }
         Client::start(self, endpoint, namespace, queue).await
+    }
+}
+
+/// Whether these can be the options of so many submissions.
+fn check(options: &SubmitOptions, of: &str) -> Result<(), ClientError> {
+    options.check()?;
+    match &options.key {
+        None => Ok(()),
+        Some(key) => Err(ClientError::Invalid(format!(
+            "the idempotency key {key:?} would be that of {of}: give it to one, with submit_with"
+        ))),
     }
 }

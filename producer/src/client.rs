@@ -1,12 +1,13 @@
 //! The client: one per process is enough, cheap to clone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use gristmill_broker::{Broker, Cancelled, ServerInfo};
 use gristmill_shared::connection::{Endpoint, Link};
 use gristmill_shared::results::{Collector, Hub};
-use gristmill_shared::{BatchId, Keys, Namespace, QueueName, TaskId};
+use gristmill_shared::{BatchId, KernelName, Keys, Namespace, QueueName, TaskId};
 
 use crate::builder::ClientBuilder;
 use crate::calls::{Attempts, call};
@@ -19,13 +20,17 @@ use crate::pool::{Pool, pool};
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
-    /// What submissions that say nothing else get.
+    /// What [`Client::with`] gave; it comes before what is in `inner`.
     bound: Arc<SubmitOptions>,
 }
 
 struct Inner {
     endpoint: Endpoint,
     queue: QueueName,
+    /// What submissions that say nothing else get.
+    defaults: SubmitOptions,
+    /// What those to one kernel get before that, by its name.
+    kernels: BTreeMap<String, SubmitOptions>,
     pool: Pool,
     broker: Broker,
     collector: Collector,
@@ -65,6 +70,8 @@ impl Client {
         let mut inner = Inner {
             endpoint,
             queue,
+            defaults: settings.options,
+            kernels: settings.kernels,
             pool,
             broker,
             collector: Collector::new(link, keys, hub).patience(settings.patience),
@@ -74,7 +81,7 @@ impl Client {
         };
         inner.clock = inner.look_at_server().await?;
         inner.patience = settings.patience;
-        Ok(Self { inner: Arc::new(inner), bound: Arc::new(settings.options) })
+        Ok(Self { inner: Arc::new(inner), bound: Arc::default() })
     }
 
     /// Where its Redis is; printing it shows no password.
@@ -82,9 +89,9 @@ impl Client {
         &self.inner.endpoint
     }
 
-    /// The queue of submissions that name none.
+    /// The queue of submissions that name none, and whose kernel has none of its own.
     pub fn queue(&self) -> &QueueName {
-        self.bound.queue.as_ref().unwrap_or(&self.inner.queue)
+        self.bound.queue.as_ref().or(self.inner.defaults.queue.as_ref()).unwrap_or(&self.inner.queue)
     }
 
     /// The same client, on the same connections, with other options for whatever is submitted through it. What they do not
@@ -106,9 +113,13 @@ impl Client {
         Self { inner: Arc::clone(&self.inner), bound: Arc::new(options.over(&self.bound)) }
     }
 
-    /// What a submission with these options gets; refuses what cannot work.
-    pub(crate) fn effective(&self, options: &SubmitOptions) -> Result<SubmitOptions, ClientError> {
-        let options = options.clone().over(&self.bound);
+    /// What a submission to this kernel with these options gets; refuses what cannot work.
+    pub(crate) fn effective(&self, kernel: &KernelName, options: &SubmitOptions) -> Result<SubmitOptions, ClientError> {
+        let mut options = options.clone().over(&self.bound);
+        if let Some(of_kernel) = self.inner.kernels.get(kernel.as_str()) {
+            options = options.over(of_kernel);
+        }
+        let options = options.over(&self.inner.defaults);
         options.check()?;
         Ok(options)
     }

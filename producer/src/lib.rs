@@ -50,8 +50,9 @@
 //!
 //! # Options
 //!
-//! [`SubmitOptions`]: queue, lane, retries, limits, delay and more; for a client ([`ClientBuilder::defaults`]), a part of
-//! the program ([`Client::with`]), or one call (`submit_with`, `map_with`).
+//! [`SubmitOptions`]: queue, lane, retries, limits, delay and more; for a client ([`ClientBuilder::defaults`]), a kernel
+//! ([`ClientBuilder::kernel_defaults`]), a part of the program ([`Client::with`]), or one call (`submit_with`,
+//! `map_with`).
 //!
 //! # Errors
 //!

@@ -39,8 +39,10 @@ pub enum OnDrop {
 }
 
 /// Options of a submission. Each field comes from the first of these levels that sets it: the call (`submit_with`), the
-/// bound client ([`Client::with`](crate::Client::with)), the client ([`defaults`](crate::ClientBuilder::defaults)), the kernel
-/// (`#[kernel(retries = 2)]`, known to the worker), and the default. Labels are gathered from all levels.
+/// bound client ([`Client::with`](crate::Client::with)), the kernel at this client
+/// ([`kernel_defaults`](crate::ClientBuilder::kernel_defaults)), the client
+/// ([`defaults`](crate::ClientBuilder::defaults)), the kernel itself (`#[kernel(retries = 2)]`, known to the worker), and the
+/// default. Labels are gathered from all levels.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SubmitOptions {
     /// The queue; none: the client's.

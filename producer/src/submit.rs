@@ -59,7 +59,7 @@ impl Client {
         args: Vec<u8>,
         options: &SubmitOptions,
     ) -> Result<(TaskId, bool), ClientError> {
-        let options = self.effective(options)?;
+        let options = self.effective(kernel, options)?;
         let digest = self.digest(kernel, &args, &options).await?;
         let packer = self.packer(kernel.clone(), options, true);
         let batch = packer.batch;

@@ -159,6 +159,66 @@ async fn the_call_comes_before_the_bound_client_and_that_before_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_options_of_a_kernel_come_after_the_bound_client_and_before_the_client() {
+    let mut scene = Scene::start(1).await;
+    let new = SubmitOptions::new;
+    let queue = |name: &str| QueueName::new(name).unwrap();
+    let of_client = new().queue(queue("of-client")).lane(Lane::Low).label("by", "client").label("of", "client");
+    let of_square = new().queue(queue("of-kernel")).lane(Lane::High).label("by", "kernel").label("kernel", "square");
+    let builder = scene.redis.client_builder().defaults(of_client);
+    // Of two calls for a kernel the last holds, wherever in the builder it stands.
+    let builder = builder.kernel_defaults(square, new().label("lost", "1")).kernel_defaults(square, of_square);
+    let client = builder.connect().await.unwrap();
+    let bound = client.with(new().queue(queue("of-bound")).label("by", "bound"));
+    let record = async |batch| {
+        let record = client.batch_record(batch).await.unwrap().unwrap();
+        (record.queue, record.labels.into_values().collect::<Vec<_>>().join(" "))
+    };
+    let found = |queue: &str, labels: &str| (queue.to_owned(), labels.to_owned());
+    let typed = client.submit(square, 7).await.unwrap().id().batch;
+    assert_eq!(record(typed).await, found("of-kernel", "kernel square client"));
+    assert_eq!(scene.redis.command::<u64>("LLEN {gm}:ready:of-kernel:high"), 1);
+    // By name it is the same kernel, and another kernel has nothing of it.
+    let named = client.submit_dyn::<i64>("square", &7, &new()).await.unwrap().id().batch;
+    assert_eq!(record(named).await, found("of-kernel", "kernel square client"));
+    let other = client.submit_dyn::<i64>("echo", &7, &new()).await.unwrap().id().batch;
+    assert_eq!(record(other).await, found("of-client", "client client"));
+    assert_eq!(scene.redis.command::<u64>("LLEN {gm}:ready:of-client:low"), 1);
+    // What is bound, and what the call says, come first; the rest stays the kernel's.
+    let by_bound = bound.submit(square, 7).await.unwrap().id().batch;
+    assert_eq!(record(by_bound).await, found("of-bound", "bound square client"));
+    assert_eq!(scene.redis.command::<u64>("LLEN {gm}:ready:of-bound:high"), 1);
+    let said = new().queue(queue("of-call")).label("by", "call");
+    let by_call = bound.submit_with(square, 7, &said).await.unwrap().id().batch;
+    assert_eq!(record(by_call).await, found("of-call", "call square client"));
+    // A map, with its handle let go, for nobody works here.
+    let map = client.map(square, [1, 2]).await.unwrap();
+    let mapped = map.id();
+    let enqueued = async || client.batch_record(mapped).await.unwrap().is_some();
+    soon(async {
+        while !enqueued().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(record(mapped).await, found("of-kernel", "kernel square client"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_options_of_a_kernel_are_told_when_connecting() {
+    let scene = Scene::start(1).await;
+    let wrong = [
+        (keyed("d"), "\"d\" would be that of all submissions to square"),
+        (SubmitOptions::new().chunk(0), "a chunk of 0 tasks is none"),
+    ];
+    for (options, said) in wrong {
+        let builder = scene.redis.client_builder().kernel_defaults(square, options);
+        let Err(error) = builder.connect().await else { panic!("connected without {said:?}") };
+        assert!(matches!(&error, ClientError::Invalid(text) if text.contains(said)), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn labels_and_key_are_seen_by_whoever_looks() {
     let scene = Scene::start(1).await;
     let options = keyed("order 17").label("team", "search").label("run", "ü 7");

@@ -153,7 +153,7 @@ impl Client {
         options: &SubmitOptions,
         decode: fn(Vec<u8>) -> Result<T, codec::CodecError>,
     ) -> Result<MapHandle<T>, ClientError> {
-        let options = self.effective(options)?;
+        let options = self.effective(&kernel, options)?;
         if let Some(key) = &options.key {
             return Err(ClientError::Invalid(format!(
                 "a map takes no idempotency key, and this one has {key:?}: submit its items one by one, each with a key of \
