@@ -52,7 +52,25 @@
 //!
 //! [`SubmitOptions`]: queue, lane, retries, limits, delay and more; for a client ([`ClientBuilder::defaults`]), a kernel
 //! ([`ClientBuilder::kernel_defaults`]), a part of the program ([`Client::with`]), or one call (`submit_with`,
-//! `map_with`).
+//! `map_with`). [`shared`](SubmitOptions::shared) stores what all tasks of a batch need once, and each consumer fetches it
+//! once:
+//!
+//! ```no_run
+//! # async fn example(client: gristmill::Client) -> Result<(), Box<dyn std::error::Error>> {
+//! # gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
+//! # gristmill::remote_kernel! { fn lookup(key: String) -> i64 = "shared.lookup"; }
+//! # let prices = std::collections::BTreeMap::from([("apple", 3), ("pear", 4)]);
+//! use gristmill::{Lane, SubmitOptions};
+//! use std::time::Duration;
+//!
+//! let soon = SubmitOptions::new().lane(Lane::High).retries(2).time_limit(Duration::from_secs(60));
+//! let sum = client.submit_with(sum_sqrt, 1_000_000, &soon).await?;
+//!
+//! let shop = client.with(SubmitOptions::new().queue("shop".parse()?).shared(&prices));
+//! let found = shop.map(lookup, ["apple".to_owned(), "pear".to_owned()]).await?.collect().await?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Errors
 //!
@@ -60,9 +78,36 @@
 //! the task ended ([`TaskFailure`]). Submitting is exactly-once under lost connections: a call whose answer was lost is
 //! repeated identically.
 //!
+//! ```no_run
+//! # async fn example(client: gristmill::Client) -> Result<(), gristmill::TaskError> {
+//! # gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
+//! use gristmill::{OutcomeKind, TaskError};
+//!
+//! match client.submit(sum_sqrt, 1_000_000).await?.result().await {
+//!     Ok(sum) => println!("{sum}"),
+//!     Err(TaskError::Ended(failure)) if failure.kind == OutcomeKind::TimedOut => println!("too slow: {failure}"),
+//!     Err(TaskError::Ended(failure)) => println!("{}, at attempt {}", failure.message, failure.attempt),
+//!     Err(other) => return Err(other),
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Without async
 //!
-//! [`blocking`] has the same verbs for scripts and threads.
+//! [`blocking`] has the same verbs for scripts and threads:
+//!
+//! ```no_run
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # gristmill::remote_kernel! { fn sum_sqrt(n: u64) -> f64 = "sum_sqrt"; }
+//! let client = gristmill::blocking::Client::connect("redis://127.0.0.1")?;
+//! let one: f64 = client.submit(sum_sqrt, 1_000_000)?.result()?;
+//! for sum in client.map(sum_sqrt, (0..100).map(|n| n * 1000))? {
+//!     println!("{}", sum?);
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod batch;
 pub mod blocking;

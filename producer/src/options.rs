@@ -109,6 +109,7 @@ impl SubmitOptions {
 
     /// Sends to this lane.
     #[must_use]
+    #[doc(alias = "priority")]
     pub fn lane(mut self, lane: Lane) -> Self {
         self.lane = Some(lane);
         self
@@ -167,6 +168,7 @@ impl SubmitOptions {
 
     /// Lets a task expire that has not started so long after it was due.
     #[must_use]
+    #[doc(alias = "expires")]
     pub fn expires_after(mut self, life: Duration) -> Self {
         self.expires_after = Some(life);
         self

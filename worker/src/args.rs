@@ -28,6 +28,7 @@ Examples:
   GRISTMILL_REDIS=redis://:secret@db.example:6379 gristmill-worker
   gristmill-worker --redis redis+unix:///run/redis.sock --log-format json
   gristmill-worker --memory-limit 2GiB --max-tasks-per-consumer 1000
+  gristmill-worker --allow-exec 'convert /data/*.png *' --allow-exec 'python3 /srv/train.py *'
 
 Durations: 500ms, 10s, 2m, 1h. Sizes: 512MiB, 2GiB, 500MB, or a number of bytes.
 Memory that the program loads before it starts its consumers is shared, and counts for none.

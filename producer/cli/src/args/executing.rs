@@ -56,7 +56,8 @@ pub struct Exec {
     /// Run the program in this directory of the workers, an absolute path; they have to allow it
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
-    /// Keep so much of the end of stdout and of stderr, at most 15MiB [default: 1MiB]
+    /// Keep so much of the end of stdout and of stderr, at most 15MiB [default: 1MiB]. What a program wrote is lost
+    /// when --time-limit or a memory limit ends it, and kept when --soft-time-limit does, which sends SIGTERM
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub output_max: Option<u64>,
     /// Print what a job wrote as soon as it has ended
