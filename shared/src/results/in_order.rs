@@ -4,21 +4,13 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::time::timeout;
 
-use super::items::{self, Item, Run};
+use super::items::{self, Item, PIECE_BYTES, PIECE_FIRST, PIECE_RUNS, Run};
 use super::reader::Reader;
+use super::stream::{LOOK_AGAIN, time_to_look};
 use super::{Collected, Hub, ResultsError, Subscription};
 use crate::defaults::{MESSAGE_TASKS_MAX, RESULTS_PER_BUCKET};
 use crate::ids::BatchId;
 use crate::keys::Keys;
-use crate::outcome::Outcome;
-
-/// Bytes of outcomes that one read aims at, and the most runs that it asks for.
-const PIECE_BYTES: usize = 1024 * 1024;
-const PIECE_RUNS: usize = 256;
-/// Asked for before it is known how large the runs are; one has up to half a MiB.
-const PIECE_FIRST: usize = 8;
-/// Keys that expire send no word: who waits looks once in a while whether they are still there.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// The outcomes of a batch in the order of its tasks, as far as they go. Waits for each of them, and holds no more than a
 /// piece: what ended before its turn stays in Redis, which is for batches whose results nobody forgets meanwhile.
@@ -46,6 +38,7 @@ struct Look {
     outcome: Option<Vec<u8>>,
     /// How many tasks it has, once it has finished.
     finished: Option<u64>,
+    ttl_ms: i64,
 }
 
 impl InOrder {
@@ -109,27 +102,15 @@ impl InOrder {
                 }
             };
             // The item stays in front until its blob is here: this future may be dropped.
-            let blob = match self.items.front()? {
-                Item::Outcome(_, Outcome::Blob(blob), _) if self.reads_blobs => {
-                    match self.reader.blob(self.batch, blob).await {
-                        Ok(value) => Some(value),
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-                _ => None,
+            let front = self.items.front()?;
+            let blob = if self.reads_blobs { self.reader.output(self.batch, front).await } else { Ok(None) };
+            let blob = match blob {
+                Ok(blob) => blob,
+                Err(error) => return Some(Err(error)),
             };
             let item = self.items.pop_front()?;
             self.next = index + 1;
-            let task = self.batch.task(index);
-            return Some(match (item, blob) {
-                (Item::Unreadable(_, why), _) => Err(ResultsError::Unreadable { task, why }),
-                (Item::Delivered(_) | Item::EndOfRun(_), _) => Ok((index, Collected::Delivered)),
-                (Item::Outcome(_, outcome, time), None) => Ok((index, Collected::Outcome(outcome, time))),
-                (Item::Outcome(_, _, time), Some(Some(value))) => {
-                    Ok((index, Collected::Outcome(Outcome::Value(value), time)))
-                }
-                (Item::Outcome(..), Some(None)) => Err(ResultsError::BlobGone(task)),
-            });
+            return Some(item.collected(self.batch.task(index), blob).map(|collected| (index, collected)));
         }
     }
 
@@ -191,17 +172,19 @@ impl InOrder {
             self.subscription = Some(self.reader.subscribe(&self.hub, self.batch).await?);
         }
         let (keys, bucket) = (&self.reader.keys, Keys::bucket_of(self.at));
-        let mut question = Pipeline::with_capacity(2);
+        let mut question = Pipeline::with_capacity(3);
         question.hmget(keys.batch(self.batch), &["single", "state", "total", "outcome"]);
         question.hexists(keys.results(self.batch, bucket), self.at);
         type Fields = (Option<String>, Option<String>, Option<u64>, Option<Vec<u8>>);
-        let ((single, state, total, outcome), is_there): (Fields, bool) = self.reader.ask(&question).await?;
+        question.pttl(keys.batch(self.batch));
+        let ((single, state, total, outcome), is_there, ttl_ms): (Fields, bool, i64) =
+            self.reader.ask(&question).await?;
         let Some(state) = state else {
             self.over = true;
             return Err(ResultsError::NoSuchBatch(self.batch));
         };
         let finished = (state == "finished").then(|| total.unwrap_or_default());
-        let look = Look { single: single.as_deref() == Some("1"), outcome, finished };
+        let look = Look { single: single.as_deref() == Some("1"), outcome, finished, ttl_ms };
         if look.single {
             return self.see_single(look).await;
         }
@@ -214,22 +197,22 @@ impl InOrder {
                 }
             }
             None if is_there => self.listed = self.list(bucket).await?,
-            None => self.wait().await,
+            None => self.wait(LOOK_AGAIN).await,
         }
         Ok(())
     }
 
-    async fn wait(&mut self) {
+    async fn wait(&mut self, time: Duration) {
         if let Some(subscription) = &mut self.subscription {
             // Either way it is looked again.
-            let _ = timeout(LOOK_AGAIN, subscription.next()).await;
+            let _ = timeout(time, subscription.next()).await;
         }
     }
 
     async fn see_single(&mut self, look: Look) -> Result<(), ResultsError> {
         match look.outcome {
             Some(run) if self.at == 0 => self.append_sound(0, Some(&run)),
-            None if look.finished.is_none() => self.wait().await,
+            None if look.finished.is_none() => self.wait(time_to_look(look.ttl_ms)).await,
             _ => self.over = true,
         }
         Ok(())

@@ -2,9 +2,21 @@
 
 use std::collections::VecDeque;
 
+use super::{Collected, ResultsError};
 use crate::defaults::MESSAGE_TASKS_MAX;
+use crate::events;
+use crate::ids::TaskId;
 use crate::outcome::{self, Outcome};
 use crate::task_time::TaskTime;
+
+/// Bytes of outcomes that one read aims at, and the most runs that it asks for.
+pub(super) const PIECE_BYTES: usize = 1024 * 1024;
+pub(super) const PIECE_RUNS: usize = 256;
+/// Asked for before it is known how large the runs are; one has up to half a MiB.
+pub(super) const PIECE_FIRST: usize = 8;
+
+/// What [`Reader::output`](super::reader::Reader::output) found: nothing to read, or the bytes, or none of them.
+pub(super) type Blob = Option<Option<Vec<u8>>>;
 
 /// A settled run, as the list of runs names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +60,23 @@ pub(super) enum Item {
     Unreadable(u64, String),
     /// All items of this run came before this.
     EndOfRun(Run),
+}
+
+impl Item {
+    /// What is delivered for its task.
+    pub(super) fn collected(self, task: TaskId, blob: Blob) -> Result<Collected, ResultsError> {
+        let (outcome, time) = match self {
+            Self::Unreadable(_, why) => return Err(ResultsError::Unreadable { task, why }),
+            Self::Delivered(_) | Self::EndOfRun(_) => return Ok(Collected::Delivered),
+            Self::Outcome(_, outcome, time) => match blob {
+                None => (outcome, time),
+                Some(Some(value)) => (Outcome::Value(value), time),
+                Some(None) => return Err(ResultsError::BlobGone(task)),
+            },
+        };
+        tracing::debug!(event = events::RESULT_DELIVERED, %task, outcome = %outcome.kind(), "result delivered");
+        Ok(Collected::Outcome(outcome, time))
+    }
 }
 
 /// Appends the items of a run, whose stored bytes are `value`.

@@ -9,11 +9,13 @@ use redis::{FromRedisValue, Pipeline};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use super::items::{Blob, Item};
 use super::{Hub, ResultsError, Subscription};
 use crate::connection::{Backoff, ConnectionError, Link, Patience, is_connection_lost};
 use crate::ids::BatchId;
 use crate::keys::Keys;
 use crate::message::BlobRef;
+use crate::outcome::Outcome;
 
 /// One connection for all collectors of a client. Its calls do not wait for each other.
 #[derive(Clone)]
@@ -99,6 +101,14 @@ impl Reader {
         match timeout(self.patience, hub.subscribe(batch)).await {
             Ok(subscription) => Ok(subscription?),
             Err(_) => Err(ConnectionError::no_answer(hub.endpoint(), self.patience).into()),
+        }
+    }
+
+    /// Reads the blob in which the output of an item stands, if it stands in one.
+    pub(super) async fn output(&self, batch: BatchId, item: &Item) -> Result<Blob, ResultsError> {
+        match item {
+            Item::Outcome(_, Outcome::Blob(blob), _) => Ok(Some(self.blob(batch, blob).await?)),
+            _ => Ok(None),
         }
     }
 

@@ -5,10 +5,9 @@ use std::time::Duration;
 use redis::Pipeline;
 use tokio::time::timeout;
 
-use super::items::{self, Item, Run};
+use super::items::{self, Item, PIECE_BYTES, PIECE_FIRST, PIECE_RUNS, Run};
 use super::reader::Reader;
 use super::{Collected, Hint, Hub, ResultsError, Subscription};
-use crate::events;
 use crate::ids::BatchId;
 use crate::intervals::Intervals;
 use crate::keys::Keys;
@@ -17,13 +16,8 @@ use crate::outcome::Outcome;
 
 /// Runs listed at once.
 const SLICE: usize = 500;
-/// Bytes of outcomes that one read aims at, and the most runs that it asks for.
-const PIECE_BYTES: usize = 1024 * 1024;
-const PIECE_RUNS: usize = 256;
-/// Asked for before it is known how large the runs are; one has up to half a MiB.
-const PIECE_FIRST: usize = 8;
 /// Keys that expire send no word: who waits looks once in a while whether they are still there.
-const LOOK_AGAIN: Duration = Duration::from_secs(300);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(300);
 /// A key that should have expired by then has.
 const EXPIRED_BY: Duration = Duration::from_millis(20);
 
@@ -190,14 +184,11 @@ impl CollectorStream {
                 continue;
             }
             // The item stays in front until its blob is here: this future may be dropped.
-            let value = match self.items.front()? {
-                Item::Outcome(_, Outcome::Blob(blob), _) if self.reads_blobs => {
-                    match self.reader.blob(self.batch, blob).await {
-                        Ok(value) => Some(value),
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-                _ => None,
+            let front = self.items.front()?;
+            let blob = if self.reads_blobs { self.reader.output(self.batch, front).await } else { Ok(None) };
+            let blob = match blob {
+                Ok(blob) => blob,
+                Err(error) => return Some(Err(error)),
             };
             let item = self.items.pop_front()?;
             if let Item::Outcome(_, Outcome::Blob(blob), _) = &item {
@@ -205,23 +196,8 @@ impl CollectorStream {
             }
             self.delivered.insert(index);
             self.strike(index);
-            return Some(self.collected(index, item, value).map(|collected| (index, collected)));
+            return Some(item.collected(self.batch.task(index), blob).map(|collected| (index, collected)));
         }
-    }
-
-    fn collected(&self, index: u64, item: Item, blob: Option<Option<Vec<u8>>>) -> Result<Collected, ResultsError> {
-        let task = self.batch.task(index);
-        let (outcome, time) = match item {
-            Item::Unreadable(_, why) => return Err(ResultsError::Unreadable { task, why }),
-            Item::Delivered(_) | Item::EndOfRun(_) => return Ok(Collected::Delivered),
-            Item::Outcome(_, outcome, time) => match blob {
-                None => (outcome, time),
-                Some(Some(value)) => (Outcome::Value(value), time),
-                Some(None) => return Err(ResultsError::BlobGone(task)),
-            },
-        };
-        tracing::debug!(event = events::RESULT_DELIVERED, %task, outcome = %outcome.kind(), "result delivered");
-        Ok(Collected::Outcome(outcome, time))
     }
 
     /// Reads the batch's state, then what was listed since the last look: once the state says

@@ -130,6 +130,11 @@ async fn who_waits_for_what_expires_learns_of_it() {
     fleet.expire(batch, Duration::from_millis(300)).await;
     let error = timeout(LONG, fleet.collector().finished(batch)).await.unwrap().unwrap_err();
     assert!(matches!(error, ResultsError::NoSuchBatch(gone) if gone == batch), "{error}");
+    let batch = fleet.open_single().await;
+    fleet.expire(batch, Duration::from_millis(300)).await;
+    let mut outcomes = fleet.collector().in_order(batch);
+    let error = timeout(LONG, outcomes.next()).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error, ResultsError::NoSuchBatch(gone) if gone == batch), "{error}");
 }
 
 #[tokio::test]
