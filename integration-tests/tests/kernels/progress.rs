@@ -66,16 +66,17 @@ async fn what_is_told_all_the_time_is_sent_on_once_a_second() {
     told(&client, &task, |progress| progress.fraction.is_some()).await;
     let (mut published, mut fractions) = (BTreeSet::new(), BTreeSet::new());
     let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(3_200) {
+    while published.len() < 4 || fractions.len() < 2 {
+        assert!(started.elapsed() < Duration::from_secs(60), "a bar moves: {published:?}, {fractions:?}");
         published.insert(client.workers().await.unwrap()[0].fields["updated_at"].clone());
         let told = client.progress(task.id()).await.unwrap().unwrap();
         fractions.insert(told.fraction.map(f64::to_bits));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!((3..=5).contains(&published.len()), "once a second: {published:?}");
-    assert!(fractions.len() >= 2, "a bar moves");
+    // The first may be old, and the second may follow it closely.
+    let elapsed = started.elapsed();
+    assert!(published.len() as u64 <= elapsed.as_secs() + 2, "once a second: {published:?} in {elapsed:?}");
     std::fs::write(&until, "").unwrap();
-    let (told, time) = (task.result().await.unwrap(), started.elapsed());
-    // A debug build on a busy machine; still far more often than anybody could send.
-    assert!(told as f64 > 50_000.0 * time.as_secs_f64(), "{told} times in {time:?}");
+    let told = task.result().await.unwrap();
+    assert!(told > 10_000 * published.len() as u64, "{told} times, of which {} were sent on", published.len());
 }

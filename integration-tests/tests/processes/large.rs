@@ -26,7 +26,7 @@ async fn megabytes_come_back_equal() {
         assert_ne!(redis.command::<i64>(&format!("PTTL {key}")), -1, "{key} would stay for ever");
     }
     let refused = client.submit_dyn::<ByteBuf>("echo", &bytes(BLOB_BYTES_MAX + 1), &SubmitOptions::new()).await;
-    let error = refused.err().expect("it is too large");
+    let error = refused.expect_err("it is too large");
     assert!(matches!(error, ClientError::Codec(_) | ClientError::Invalid(_)), "{error}");
     assert!(error.to_string().contains(&BLOB_BYTES_MAX.to_string()) || error.to_string().contains("32 MiB"), "{error}");
 }
