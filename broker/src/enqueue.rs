@@ -113,11 +113,11 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Reads what an idempotency key holds: the batch that took it, a space, the digest of its work.
-fn known(held: &str) -> Result<Enqueued, BrokerError> {
+fn known(held: &str) -> Result<(BatchId, String), BrokerError> {
     let foreign =
         || BrokerError::refused("enqueue", format!("the idempotency key holds {held:?}, which is none of ours"));
     let (batch, digest) = held.split_once(' ').ok_or_else(foreign)?;
-    Ok(Enqueued::Known { batch: batch.parse().map_err(|_| foreign())?, digest: digest.to_owned() })
+    Ok((batch.parse().map_err(|_| foreign())?, digest.to_owned()))
 }
 
 impl Broker {
@@ -156,11 +156,25 @@ impl Broker {
             "GONE" => Enqueued::Gone,
             "BLOB_GONE" => Enqueued::BlobGone { key: reply.text()? },
             "FULL" => Enqueued::QueueFull { depth: reply.int()?, limit: reply.int()? },
-            "KNOWN" => known(&reply.text()?)?,
+            "KNOWN" => {
+                let (batch, digest) = known(&reply.text()?)?;
+                Enqueued::Known { batch, digest }
+            }
             _ => return Err(reply.mismatch()),
         };
         tracing::debug!(event = events::BATCH_ENQUEUED, batch = %call.batch, seq = call.seq, reply = status);
         Ok(enqueued)
+    }
+
+    /// The batch that holds an idempotency key now, and the digest of its work. Whether a batch gets the key is decided
+    /// by its enqueue call alone; this is for whoever has much to upload before that.
+    pub async fn key_holder<C: ConnectionLike>(
+        &self,
+        conn: &mut C,
+        key: &str,
+    ) -> Result<Option<(BatchId, String)>, BrokerError> {
+        let held: Option<String> = redis::cmd("GET").arg(self.keys.once(key)).query_async(conn).await?;
+        held.as_deref().map(known).transpose()
     }
 
     /// The eight keys of a queue, in the order that every script expects.

@@ -169,7 +169,7 @@ impl BatchHandle {
     }
 
     /// Deletes the results that are there, instead of leaving them to their time. Whoever asks for one of them learns
-    /// that it was delivered.
+    /// that it was delivered. Of a batch of one its idempotency key stays taken.
     pub async fn forget(&self) -> Result<(), ClientError> {
         self.client.forget_batch(self.batch).await
     }

@@ -87,7 +87,8 @@ impl ClientBuilder {
     }
 
     /// Options of all submissions, where they, the client that [`Client::with`] gives, or
-    /// [`kernel_defaults`](Self::kernel_defaults) say nothing else.
+    /// [`kernel_defaults`](Self::kernel_defaults) say nothing else. An idempotency key is refused, and shared input is
+    /// uploaded anew for each submission.
     #[must_use]
     pub fn defaults(mut self, options: SubmitOptions) -> Self {
         self.options = options;
@@ -131,10 +132,5 @@ impl ClientBuilder {
 /// Whether these can be the options of so many submissions.
 fn check(options: &SubmitOptions, of: &str) -> Result<(), ClientError> {
     options.check()?;
-    match &options.key {
-        None => Ok(()),
-        Some(key) => Err(ClientError::Invalid(format!(
-            "the idempotency key {key:?} would be that of {of}: give it to one, with submit_with"
-        ))),
-    }
+    options.check_bound(of)
 }

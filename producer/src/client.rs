@@ -95,7 +95,11 @@ impl Client {
     }
 
     /// The same client, on the same connections, with other options for whatever is submitted through it. What they do not
-    /// set is as before, and a submission's own options come first.
+    /// set is as before, and a submission's own options come first. So every verb has options, those without a `_with`
+    /// form of their own, too: `client.with(options).map_unordered(kernel, items)`.
+    ///
+    /// An idempotency key belongs to one submission: with one among these options every submission is refused. Shared input
+    /// among them is uploaded anew for each submission, for it belongs to a batch.
     ///
     /// ```no_run
     /// # async fn example(client: gristmill::Client) -> Result<(), gristmill::ClientError> {
@@ -115,6 +119,7 @@ impl Client {
 
     /// What a submission to this kernel with these options gets; refuses what cannot work.
     pub(crate) fn effective(&self, kernel: &KernelName, options: &SubmitOptions) -> Result<SubmitOptions, ClientError> {
+        self.bound.check_bound("all submissions")?;
         let mut options = options.clone().over(&self.bound);
         if let Some(of_kernel) = self.inner.kernels.get(kernel.as_str()) {
             options = options.over(of_kernel);

@@ -89,6 +89,6 @@ pub(crate) fn client_error(endpoint: &Endpoint, error: ResultsError) -> ClientEr
         ResultsError::NoSuchBatch(batch) => ClientError::NoSuchBatch(batch),
         ResultsError::NoSuchTask(task) => ClientError::NoSuchTask(task),
         ResultsError::Expired { batch, missing } => ClientError::ResultsExpired { batch, missing },
-        other => ClientError::Invalid(other.to_string()),
+        other => ClientError::Refused { endpoint: endpoint.to_string(), reason: other.to_string() },
     }
 }

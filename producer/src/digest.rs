@@ -1,4 +1,4 @@
-//! Tells apart what is submitted with one idempotency key: a digest of kernel and arguments.
+//! Tells apart what is submitted with one idempotency key: a digest of kernel, arguments and shared input.
 
 use gristmill_shared::KernelName;
 use gristmill_shared::codec::CodecError;
@@ -11,55 +11,94 @@ const DIGITS: usize = 32;
 /// Values within values; what lies deeper no kernel could read.
 const DEPTH_MAX: usize = 128;
 
-/// The digest of a call, with what it shares. Maps with the same entries in another order are the same: a `HashMap` has an order of its own in
-/// every process.
+/// The digest of a call, with what it shares. Maps with the same entries in another order are the same, in both: a
+/// `HashMap` has an order of its own in every process.
 pub(crate) fn of(kernel: &KernelName, args: &[u8], shared: Option<&SharedData>) -> Result<String, CodecError> {
-    let mut ordered = Vec::with_capacity(args.len());
-    let rest = value(args, &mut ordered, DEPTH_MAX)?;
-    if !rest.is_empty() {
-        return Err(CodecError::Malformed("bytes follow the MessagePack value"));
-    }
     let mut sha = Sha1::new();
     sha.update(kernel.as_str().as_bytes());
     sha.update(&[0]);
-    sha.update(&ordered);
-    for part in (0..).map_while(|part| shared.map(|data| data.part(part)).filter(|part| !part.is_empty())) {
-        sha.update(&part);
+    sole(args, &mut |bytes| sha.update(bytes))?;
+    match shared.map(SharedData::pieces) {
+        None => {}
+        Some(([], value)) => sole(value, &mut |bytes| sha.update(bytes))?,
+        // Binary data, in which nothing has an order.
+        Some((head, body)) => [head, body].iter().for_each(|bytes| sha.update(bytes)),
     }
     let mut digest = sha.digest().to_string();
     digest.truncate(DIGITS);
     Ok(digest)
 }
 
-/// Copies the first value of `bytes`, the entries of its maps in the order of their keys; returns what follows it.
-fn value<'a>(bytes: &'a [u8], out: &mut Vec<u8>, depth: usize) -> Result<&'a [u8], CodecError> {
-    let Some(depth) = depth.checked_sub(1) else { return Err(CodecError::Malformed("the value is nested too deep")) };
-    let Head { bytes: size, content } = head(bytes)?;
-    let (whole, mut rest) = bytes.split_at_checked(size).ok_or(TOO_EARLY)?;
-    out.extend_from_slice(whole);
+/// Where bytes go.
+type Out<'a> = dyn FnMut(&[u8]) + 'a;
+
+/// The same for the one value that `bytes` are.
+fn sole(bytes: &[u8], out: &mut Out<'_>) -> Result<(), CodecError> {
+    if !value(bytes, out, DEPTH_MAX)?.is_empty() {
+        return Err(CodecError::Malformed("bytes follow the MessagePack value"));
+    }
+    Ok(())
+}
+
+/// Passes the first value of `bytes` on, the entries of its maps in the order of their keys; returns what follows it.
+/// Values, which may be gigabytes, are not copied.
+fn value<'a>(bytes: &'a [u8], out: &mut Out<'_>, depth: usize) -> Result<&'a [u8], CodecError> {
+    let span = span(bytes, depth)?;
+    let (whole, after) = bytes.split_at(span.bytes);
+    if !span.has_map {
+        out(whole);
+        return Ok(after);
+    }
+    let Head { bytes: size, content } = head(whole)?;
+    let (start, mut rest) = whole.split_at(size);
+    out(start);
     match content {
         Content::None => {}
         Content::Array(count) => {
             for _ in 0..count {
-                rest = value(rest, out, depth)?;
+                rest = value(rest, out, depth - 1)?;
             }
         }
         Content::Map(count) => {
             let mut entries = Vec::new();
             for _ in 0..count {
-                let (mut key, mut mapped) = (Vec::new(), Vec::new());
-                rest = value(rest, &mut key, depth)?;
-                rest = value(rest, &mut mapped, depth)?;
+                let mut key = Vec::new();
+                rest = value(rest, &mut |bytes| key.extend_from_slice(bytes), depth - 1)?;
+                let (mapped, next) = rest.split_at(self::span(rest, depth - 1)?.bytes);
                 entries.push((key, mapped));
+                rest = next;
             }
             entries.sort();
             for (key, mapped) in entries {
-                out.extend_from_slice(&key);
-                out.extend_from_slice(&mapped);
+                out(&key);
+                value(mapped, out, depth - 1)?;
             }
         }
     }
-    Ok(rest)
+    Ok(after)
+}
+
+/// What the first value of some bytes takes.
+struct Span {
+    bytes: usize,
+    has_map: bool,
+}
+
+fn span(bytes: &[u8], depth: usize) -> Result<Span, CodecError> {
+    let Some(depth) = depth.checked_sub(1) else { return Err(CodecError::Malformed("the value is nested too deep")) };
+    let Head { bytes: size, content } = head(bytes)?;
+    let (values, mut has_map) = match content {
+        Content::None => (0, false),
+        Content::Array(count) => (count, false),
+        Content::Map(count) => (2 * count, true),
+    };
+    let mut rest = bytes.get(size..).ok_or(TOO_EARLY)?;
+    for _ in 0..values {
+        let inner = span(rest, depth)?;
+        has_map |= inner.has_map;
+        rest = &rest[inner.bytes..];
+    }
+    Ok(Span { bytes: bytes.len() - rest.len(), has_map })
 }
 
 const TOO_EARLY: CodecError = CodecError::Malformed("the MessagePack ends too early");
@@ -152,6 +191,10 @@ mod tests {
         let sorted: BTreeMap<String, u32> = (0..100).map(|n| (format!("key {n}"), n)).collect();
         let hashed: HashMap<_, _> = sorted.clone().into_iter().collect();
         assert_eq!(digest(&encode(&(1, &sorted)).unwrap()), digest(&encode(&(1, &hashed)).unwrap()));
+        let shared = |data: SharedData| of(&KernelName::new("k").unwrap(), &[7], Some(&data)).unwrap();
+        assert_eq!(shared(SharedData::of(&(1, &sorted))), shared(SharedData::of(&(1, &hashed))));
+        let nested = |map: &dyn Fn() -> Vec<u8>| digest(&[vec![0x91, 0x81, 0xa1, b'n'], map()].concat());
+        assert_eq!(nested(&|| encode(&sorted).unwrap()), nested(&|| encode(&hashed).unwrap()), "map in a map");
         assert_ne!(digest(&encode(&(1, 2)).unwrap()), digest(&encode(&(2, 1)).unwrap()), "that of an array does");
     }
 
@@ -163,10 +206,10 @@ mod tests {
         let lists = [0, 15, 16, 65_536].map(|size| vec![Some(true); size]);
         let maps = [0_u32, 15, 16, 65_536].map(|size| (0..size).map(|n| (n, false)).collect::<BTreeMap<_, _>>());
         let all = encode(&(texts, bytes, whole, lists, maps, (1.5_f32, 1.5_f64, u64::MAX, None::<u8>, ()))).unwrap();
-        assert_eq!(value(&all, &mut Vec::new(), DEPTH_MAX).unwrap(), b"");
-        assert!(value(&all[..all.len() - 1], &mut Vec::new(), DEPTH_MAX).is_err());
+        assert_eq!(value(&all, &mut |_| (), DEPTH_MAX).unwrap(), b"");
+        assert!(value(&all[..all.len() - 1], &mut |_| (), DEPTH_MAX).is_err());
         for extension in [&b"\xd4\x01x"[..], b"\xd8\x010123456789abcdef", b"\xc7\x02\x01xy", b"\xc9\0\0\0\x01\x01x"] {
-            assert_eq!(value(extension, &mut Vec::new(), 1).unwrap(), b"", "{extension:?}");
+            assert_eq!(value(extension, &mut |_| (), 1).unwrap(), b"", "{extension:?}");
         }
     }
 

@@ -82,8 +82,8 @@ pub enum ClientError {
     BatchSealed(BatchId),
     /// The idempotency key belongs to other work.
     #[error(
-        "the idempotency key {key:?} belongs to the batch {batch}, which was submitted with another kernel or other \
-         arguments: use another key, or wait until that one is free again"
+        "the idempotency key {key:?} belongs to the batch {batch}, which was submitted with another kernel, other \
+         arguments or other shared input: use another key, or wait until that one is free again"
     )]
     KeyReused {
         /// The key.
@@ -118,6 +118,9 @@ pub enum ClientError {
     /// Something the caller passed cannot work.
     #[error("{0}")]
     Invalid(String),
+    /// Something on our own side failed: a thread could not start, or the runtime has ended meanwhile.
+    #[error("the client cannot go on: {0}")]
+    Local(String),
     /// A script refused a call that should be in order: a bug, or a foreign hand in the keys.
     #[error("a script in Redis refused the call ({0}); please report it")]
     Reply(String),

@@ -101,7 +101,7 @@ impl<T> Handle<T> {
 
     /// Deletes the result of a task that has ended, instead of leaving it to its time. False: it has not ended, or
     /// others of its batch are stored together with it ([`BatchHandle::forget`](crate::BatchHandle::forget) deletes
-    /// them all).
+    /// them all). An idempotency key stays taken: within its window it leads to this task, which is gone then.
     pub async fn forget(&self) -> Result<bool, ClientError> {
         self.client.forget_task(self.task).await
     }

@@ -225,9 +225,10 @@ impl SubmitOptions {
         self
     }
 
-    /// Gives a `submit` an idempotency key, of 1 to 256 bytes: whoever submits the same arguments to the same kernel with it
-    /// within the window gets a handle of this task, however it ended, and nothing is enqueued. Results are kept at
-    /// least for the window. Other work with the same key is an error; the options are not compared.
+    /// Gives a `submit` an idempotency key, of 1 to 256 bytes: whoever submits the same arguments and shared input to the same kernel
+    /// with it within the window gets a handle of this task, however it ended, and nothing is enqueued. Results are kept at
+    /// least for the window; what is forgotten ([`Handle::forget`](crate::Handle::forget)) is gone, and the key is taken all
+    /// the same. Other work with the same key is an error; other options are not compared.
     #[must_use]
     pub fn key(mut self, key: impl Into<String>) -> Self {
         self.key = Some(key.into());

@@ -89,5 +89,5 @@ pub(crate) fn pool(endpoint: &Endpoint, timeouts: &Timeouts, patience: Arc<Patie
     Pool::builder(manager)
         .max_size(POOL_SIZE)
         .build()
-        .map_err(|error| ClientError::Invalid(format!("the connection pool cannot be built: {error}")))
+        .map_err(|error| ClientError::Local(format!("the connection pool cannot be built: {error}")))
 }

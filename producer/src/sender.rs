@@ -15,7 +15,7 @@ use crate::error::ClientError;
 use crate::history::{Call, History};
 use crate::options::WhenFull;
 use crate::pack::{Packed, Packer};
-use crate::share::Shared;
+use crate::share::SharedUpload;
 
 /// Pause before a call is repeated that a full queue or full memory refused.
 pub(crate) const REFUSED_PAUSE: Duration = Duration::from_millis(250);
@@ -28,7 +28,7 @@ pub(crate) struct Sender {
     pub(crate) client: Client,
     pub(crate) packer: Packer,
     /// What all tasks share.
-    pub(crate) shared: Option<Shared>,
+    pub(crate) shared: Option<SharedUpload>,
     next_seq: u64,
     due_at_ms: Option<u64>,
     history: History,
@@ -44,7 +44,7 @@ impl Sender {
     pub fn new(client: Client, packer: Packer) -> Self {
         let due_at_ms = packer.options.due_at_ms(client.now_ms());
         let (history, uploaded) = (History::default(), HashSet::new());
-        let shared = packer.options.shared.clone().map(|data| Shared::new(&client, packer.batch, data));
+        let shared = packer.options.shared.clone().map(|data| SharedUpload::new(&client, packer.batch, data));
         Self { client, packer, shared, next_seq: 0, due_at_ms, history, digest: None, known: None, uploaded }
     }
 
@@ -89,6 +89,21 @@ impl Sender {
         answered?;
         self.next_seq = call.seq + 1;
         Ok(())
+    }
+
+    /// Looks who holds the idempotency key, before gigabytes of shared input are uploaded for nothing. If nobody does, the
+    /// enqueue call decides.
+    pub async fn known_already(&mut self) -> Result<Option<BatchId>, ClientError> {
+        let (client, Some(key), true) = (&self.client, &self.packer.options.key, self.shared.is_some()) else {
+            return Ok(None);
+        };
+        let held = call!(client, connection => client.broker().key_holder(connection, key));
+        if let Some((batch, digest)) = held {
+            // Nothing was uploaded that would have to go.
+            self.shared = None;
+            self.is_known(batch, &digest, &[]).await?;
+        }
+        Ok(self.known)
     }
 
     /// The key is taken: by the same work, or by other work, which is an error.

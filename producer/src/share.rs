@@ -26,7 +26,7 @@ const DELETED_AT_ONCE: usize = 64;
 
 /// The shared input of one batch in Redis.
 #[derive(Debug, Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedUpload {
     name: SharedRef,
     /// Of all its parts.
     keys: Vec<String>,
@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     named: Option<Instant>,
 }
 
-impl Shared {
+impl SharedUpload {
     /// Nothing of it is in Redis yet.
     pub fn new(client: &Client, batch: BatchId, data: SharedData) -> Self {
         let name = SharedRef::new(data.size(), None);
@@ -173,5 +173,5 @@ impl Sender {
 async fn pack(data: &SharedData, part: usize) -> Result<Vec<u8>, ClientError> {
     let data = data.clone();
     let packed = spawn_blocking(move || packing::pack(&data.part(part))).await;
-    packed.map_err(|_| ClientError::Invalid("the runtime has ended while shared input was uploaded".to_owned()))
+    packed.map_err(|_| ClientError::Local("the runtime has ended while shared input was uploaded".to_owned()))
 }

@@ -69,6 +69,11 @@ impl SharedData {
         if part == 0 && !head.is_empty() { Cow::Owned([head, piece].concat()) } else { Cow::Borrowed(piece) }
     }
 
+    /// All of it: the header of binary data, or nothing, and what follows.
+    pub(crate) fn pieces(&self) -> (&[u8], &[u8]) {
+        (&self.head, self.body())
+    }
+
     fn body(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
@@ -116,14 +121,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_shared_is_said() {
-        let endless = std::iter::from_fn(|| Some(1));
-        struct NoLength<I>(I);
-        impl<I: Iterator<Item = i32> + Clone> Serialize for NoLength<I> {
-            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serde::ser::Serializer::collect_map(serializer, self.0.clone().take(2).filter(|_| true).map(|n| (n, n)))
+        struct Unfit;
+        impl Serialize for Unfit {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("it has no length"))
             }
         }
-        let _ = SharedData::of(&NoLength(endless)).size();
+        let error = SharedData::of(&Unfit).check().unwrap_err().to_string();
+        assert!(error.contains("cannot be encoded") && error.contains("it has no length"), "{error}");
         let error = SharedData::raw(Vec::new()).check().unwrap_err();
         assert!(error.to_string().contains("empty"), "{error}");
     }

@@ -65,6 +65,9 @@ impl Client {
         let batch = packer.batch;
         let mut sender = Sender::new(self.clone(), packer);
         sender.digest = digest;
+        if let Some(known) = sender.known_already().await? {
+            return Ok((known.task(0), true));
+        }
         sender.share(sender.packer().options.when_full == Some(WhenFull::Wait)).await?;
         let packed = sender.packer().pack(0, vec![ByteBuf::from(args)], sender.expires_at_ms());
         let sent = match packed {
@@ -93,8 +96,7 @@ impl Client {
         // Gigabytes take seconds, in which the caller's runtime may have other things to do.
         let (kernel, args) = (kernel.clone(), args.to_vec());
         let digest = tokio::task::spawn_blocking(move || digest::of(&kernel, &args, Some(&shared))).await;
-        let digest =
-            digest.map_err(|_| ClientError::Invalid("the runtime has ended during a submission".to_owned()))?;
+        let digest = digest.map_err(|_| ClientError::Local("the runtime has ended during a submission".to_owned()))?;
         Ok(Some(digest?))
     }
 

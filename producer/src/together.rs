@@ -82,8 +82,12 @@ fn outcomes(client: &Client, batch: BatchId, places: Places) -> Outcomes {
             // What concerns the whole batch is told to each of them.
             Some(error) => (any, Err(error.clone().into())),
         };
-        let ended = places.remove(&index).unwrap_or_default();
-        Some((stream::iter(ended).map(move |place| (place, output.clone())), (results, places, failed)))
+        let mut ended = places.remove(&index).unwrap_or_default();
+        // Nearly always one handle waits for it: an output may be large, and is copied for the others alone.
+        let last = ended.pop();
+        let mut given: Vec<_> = ended.into_iter().map(|place| (place, output.clone())).collect();
+        given.extend(last.map(|place| (place, output)));
+        Some((stream::iter(given), (results, places, failed)))
     });
     each.flatten().boxed()
 }

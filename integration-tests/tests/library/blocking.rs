@@ -87,6 +87,59 @@ fn threads_share_a_client_and_another_lives_in_each_thread() {
     });
 }
 
+/// A handle of each of three clients, which are gone: nothing but the handles keeps their connections.
+fn of_gone_clients(redis: &Redis) -> Vec<gristmill::blocking::Handle<i64>> {
+    let submit = |n| Client::connect(redis.url()).unwrap().submit(square, n).unwrap();
+    (1..=3).map(submit).collect()
+}
+
+#[test]
+fn handles_of_several_clients_outlive_them() {
+    let (client, _worker, mut redis) = scene();
+    let patient = Some(Duration::from_secs(30));
+    let _: () = redis.command("SADD {gm}:paused default");
+    // Nothing can have ended yet, so each client is needed once its handle is waited for.
+    let (completed, waited, gathered, tried) =
+        (of_gone_clients(&redis), of_gone_clients(&redis), of_gone_clients(&redis), of_gone_clients(&redis));
+    let mut completed = as_completed(completed);
+    let _: () = redis.command("SREM {gm}:paused default");
+    let mut squares: Vec<_> = completed.by_ref().map(|(_, result)| result.unwrap()).collect();
+    squares.sort_unstable();
+    assert_eq!(squares, [1, 4, 9]);
+    let done = wait(waited, Until::All, patient).unwrap().done;
+    assert_eq!(done.len(), 3);
+    // Each has its own client's runtime still, and not that of another which is gone.
+    assert!(done.into_iter().all(|(handle, result)| handle.result().unwrap() == result.unwrap()));
+    let gathered: Vec<_> = gather(gathered).unwrap().into_iter().map(Result::unwrap).collect();
+    assert_eq!((gathered, try_gather(tried).unwrap()), (vec![1, 4, 9], vec![1, 4, 9]));
+    drop(client);
+}
+
+#[test]
+fn unordered_results_are_timed_acknowledged_and_left() {
+    let (client, _worker, mut redis) = scene();
+    let client = client.with(SubmitOptions::new().acknowledge(true));
+    let _: () = redis.command("SADD {gm}:paused default");
+    let mut squares = client.map_unordered(square, [3]).unwrap();
+    let (_, late) = squares.next_timeout(Duration::from_millis(20)).unwrap();
+    assert!(matches!(late.unwrap_err(), TaskError::Timeout { .. }));
+    let _: () = redis.command("SREM {gm}:paused default");
+    assert_eq!(squares.next_timeout(Duration::from_secs(30)).unwrap().1.unwrap(), 9);
+    squares.acknowledge(1);
+    assert!(squares.next().is_none());
+    let detached = client.map_unordered(square, 0..10).unwrap().detach().unwrap();
+    assert_eq!(client.batch(detached).wait().unwrap().count(OutcomeKind::Succeeded), 10);
+    // Without end, but left: what was enqueued runs, and no more comes.
+    let left = client.map_unordered(square, 0..).unwrap();
+    let batch = client.batch(left.leave().unwrap());
+    let record = batch.wait().unwrap();
+    assert_eq!(record.count(OutcomeKind::Succeeded), record.tasks);
+    let mut ordered = client.map(square, [5]).unwrap();
+    assert_eq!(ordered.next().unwrap().unwrap(), 25);
+    ordered.acknowledge(1);
+    assert!(ordered.next().is_none());
+}
+
 fn is_refused<T>(result: Result<T, impl Into<TaskError>>) -> bool {
     matches!(result.err().map(Into::into), Some(TaskError::Client(ClientError::InsideRuntime)))
 }

@@ -118,6 +118,11 @@ async fn only_a_submission_has_a_key() {
     assert!(error.to_string().contains("a map takes no idempotency key, and this one has \"m\""), "{error}");
     let Err(error) = scene.redis.client_builder().defaults(keyed("d")).connect().await else { panic!("a default key") };
     assert!(error.to_string().contains("\"d\" would be that of all submissions"), "{error}");
+    let bound = scene.client.with(keyed("b"));
+    let Err(error) = bound.submit(square, 1).await else { panic!("a bound key") };
+    assert!(error.to_string().contains("\"b\" would be that of all submissions"), "{error}");
+    let Err(error) = bound.map(square, [1]).await else { panic!("a map with a bound key") };
+    assert!(error.to_string().contains("\"b\""), "{error}");
     let Err(error) = scene.client.submit_with(square, 1, &keyed("")).await else { panic!("an empty key") };
     assert!(matches!(error, ClientError::Invalid(_)), "{error}");
     assert!(scene.redis.matching("{gm}:batch:*").is_empty());

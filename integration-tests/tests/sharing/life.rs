@@ -58,6 +58,26 @@ async fn what_redis_loses_while_the_batch_is_open_is_uploaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_known_key_would_share_is_not_uploaded() {
+    let mut redis = Redis::start();
+    let client = redis.client().await;
+    let keyed = |bytes: &[u8]| options(bytes).key("k");
+    let uploads = |redis: &mut Redis| {
+        let counts: String = redis.command("INFO commandstats");
+        counts.lines().find_map(|line| line.strip_prefix("cmdstat_set:").map(str::to_owned)).expect("uploads")
+    };
+    let bytes = noise(9 * MIB);
+    let first = client.submit_with(sum_shared, (0, 1), &keyed(&bytes)).await.unwrap();
+    let (before, stored) = (uploads(&mut redis), parts(&mut redis));
+    assert_eq!(stored.len(), 2);
+    let again = client.submit_with(sum_shared, (0, 1), &keyed(&bytes)).await.unwrap();
+    assert!(again.was_known() && again.id() == first.id());
+    let Err(error) = client.submit_with(sum_shared, (0, 1), &keyed(&bytes[1..])).await else { panic!("other work") };
+    assert!(matches!(error, ClientError::KeyReused { .. }) && error.to_string().contains("shared"), "{error}");
+    assert_eq!((uploads(&mut redis), parts(&mut redis)), (before, stored));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_stays_for_dead_letters_as_long_as_its_batch() {
     let mut redis = Redis::start();
     let _worker = WorkerOptions::new().test_kernels().start(&redis);

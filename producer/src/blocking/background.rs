@@ -18,8 +18,7 @@ struct Ending(Option<Runtime>);
 impl Background {
     pub fn start() -> Result<Self, ClientError> {
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("gristmill").enable_all().build();
-        let runtime =
-            runtime.map_err(|error| ClientError::Invalid(format!("the client's own thread cannot start: {error}")))?;
+        let runtime = runtime.map_err(|error| ClientError::Local(format!("its own thread cannot start: {error}")))?;
         Ok(Self { runtime: Arc::new(Ending(Some(runtime))) })
     }
 

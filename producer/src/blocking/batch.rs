@@ -53,7 +53,7 @@ impl BatchHandle {
         self.background.wait(self.inner.wait())?
     }
 
-    /// The same for no longer than this; none: it has not finished by then.
+    /// The same for no longer than this; none: it has not finished by then, which is no error, for nobody asked for a result.
     pub fn wait_timeout(&self, time: Duration) -> Result<Option<BatchRecord>, ClientError> {
         self.background.wait(async { self.inner.wait_timeout(time).await })?
     }
@@ -89,8 +89,8 @@ impl BatchHandle {
     }
 }
 
-/// The results of a batch as they come, each with the index of its task. An error of the client carries the index 0 and
-/// is the last.
+/// The results of a batch as they come, each with the index of its task. An error of the client ([`TaskError::Client`])
+/// is no result of the task whose index it carries, which is 0, and is the last: look at the error before the index.
 pub struct BatchResults<T> {
     inner: Option<crate::BatchResults<T>>,
     background: Background,

@@ -50,6 +50,12 @@ impl<T> MapHandle<T> {
         self.background.wait(self.inner.cancel())?
     }
 
+    /// Says that the first `count` results which this handle gave are safe, so that Redis may forget them. Only with
+    /// [`SubmitOptions::acknowledge`](crate::SubmitOptions::acknowledge) does anybody wait for that.
+    pub fn acknowledge(&self, count: u64) {
+        self.inner.acknowledge(count);
+    }
+
     /// Enqueues all items, and leaves the batch to itself: its results can be collected by its id.
     pub fn detach(mut self) -> Result<BatchId, ClientError> {
         self.background.wait(self.inner.part(true))?
@@ -89,8 +95,11 @@ impl<T> Drop for MapHandle<T> {
     }
 }
 
-/// The results of a `map` as they come, each with the index of its item. An error of the client carries the index 0 and
-/// is the last.
+/// A result and the index of its item.
+type Indexed<T> = (u64, Result<T, TaskError>);
+
+/// The results of a `map` as they come, each with the index of its item. An error of the client ([`TaskError::Client`])
+/// is no result of the item whose index it carries, which is 0, and is the last: look at the error before the index.
 ///
 /// Dropping it does what dropping a [`MapHandle`] does.
 #[must_use = "what has not started is cancelled when it is dropped"]
@@ -119,13 +128,34 @@ impl<T> Unordered<T> {
     pub fn cancel(&self) -> Result<(), ClientError> {
         self.background.wait(self.inner.cancel())?
     }
-}
 
-impl<T> Iterator for Unordered<T> {
-    type Item = (u64, Result<T, TaskError>);
+    /// Says that the first `count` results which this handle gave are safe, so that Redis may forget them. Only with
+    /// [`SubmitOptions::acknowledge`](crate::SubmitOptions::acknowledge) does anybody wait for that.
+    pub fn acknowledge(&self, count: u64) {
+        self.inner.acknowledge(count);
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.background.wait(self.inner.next()) {
+    /// The next result, if it comes in this time; else [`TaskError::Timeout`], with the index 0, and it may be asked for
+    /// again.
+    pub fn next_timeout(&mut self, time: Duration) -> Option<(u64, Result<T, TaskError>)> {
+        let waited = self.background.wait(async { timeout(time, self.inner.next()).await });
+        let late = |_| Some((0, Err(TaskError::Timeout { batch: self.inner.id(), index: None, waited: time })));
+        self.or_end(waited.map(|next| next.unwrap_or_else(late)))
+    }
+
+    /// Enqueues all items, and leaves the batch to itself: its results can be collected by its id.
+    pub fn detach(mut self) -> Result<BatchId, ClientError> {
+        self.background.wait(self.inner.part(true))?
+    }
+
+    /// Takes no further items and leaves what is enqueued to itself.
+    pub fn leave(mut self) -> Result<BatchId, ClientError> {
+        self.background.wait(self.inner.part(false))?
+    }
+
+    /// What cannot be waited for is told once.
+    fn or_end(&mut self, next: Result<Option<Indexed<T>>, ClientError>) -> Option<Indexed<T>> {
+        match next {
             Ok(next) => next,
             Err(_) if self.over => None,
             Err(error) => {
@@ -133,6 +163,15 @@ impl<T> Iterator for Unordered<T> {
                 Some((0, Err(error.into())))
             }
         }
+    }
+}
+
+impl<T> Iterator for Unordered<T> {
+    type Item = (u64, Result<T, TaskError>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.background.wait(self.inner.next());
+        self.or_end(next)
     }
 }
 

@@ -16,7 +16,7 @@ use super::tally::{Summary, Tally};
 use super::window::{self, Window};
 use crate::error::ClientError;
 use crate::pack::Packed;
-use crate::share::Shared as Input;
+use crate::share::SharedUpload;
 
 /// How often the speed of the fleet is measured.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
@@ -72,7 +72,7 @@ pub(crate) struct Shared {
     pub mode: watch::Sender<Mode>,
     pub phase: watch::Sender<Phase>,
     /// The shared input, once it is in Redis.
-    pub input: OnceLock<Input>,
+    pub input: OnceLock<SharedUpload>,
 }
 
 #[derive(Debug)]

@@ -34,8 +34,9 @@ impl<T> Unordered<T> {
         self.inbox.shared.summary()
     }
 
-    /// The next result and the index of its item; none after the last. An error of the client carries the
-    /// index 0 and is the last.
+    /// The next result and the index of its item; none after the last. An error of the client
+    /// ([`TaskError::Client`]) is no result of the item whose index it carries, which is 0, and is the last: look at the
+    /// error before the index.
     pub async fn next(&mut self) -> Option<(u64, Result<T, TaskError>)> {
         StreamExt::next(self).await
     }
@@ -81,9 +82,19 @@ impl<T> Unordered<T> {
         self.inbox.close().await;
     }
 
+    /// Enqueues all items without waiting for results, and leaves the batch to itself, as
+    /// [`MapHandle::detach`](crate::MapHandle::detach) does.
+    pub async fn detach(mut self) -> Result<BatchId, ClientError> {
+        self.part(true).await
+    }
+
     /// Takes no further items and leaves what is enqueued to itself.
     pub async fn leave(mut self) -> Result<BatchId, ClientError> {
-        self.inbox.part(Mode::Left).await
+        self.part(false).await
+    }
+
+    pub(crate) async fn part(&mut self, with_all_items: bool) -> Result<BatchId, ClientError> {
+        self.inbox.part(if with_all_items { Mode::Detached } else { Mode::Left }).await
     }
 }
 

@@ -18,6 +18,15 @@ impl SubmitOptions {
         self.shared.as_ref().map_or(Ok(()), SharedData::check)
     }
 
+    /// Refuses what cannot be the option of all submissions through a client.
+    pub(crate) fn check_bound(&self, whose: &str) -> Result<(), ClientError> {
+        self.key.as_ref().map_or(Ok(()), |key| {
+            Err(ClientError::Invalid(format!(
+                "the idempotency key {key:?} would be that of {whose}: give it to one, with submit_with"
+            )))
+        })
+    }
+
     fn problem(&self) -> Option<String> {
         let times = [
             ("the soft time limit", self.soft_time_limit),
@@ -27,6 +36,13 @@ impl SubmitOptions {
         ];
         if let Some((what, _)) = times.into_iter().find(|(_, time)| *time == Some(Duration::ZERO)) {
             return Some(format!("{what} is 0: it must be longer, or left out"));
+        }
+        if let (Some(soft), Some(hard)) = (self.soft_time_limit, self.time_limit)
+            && soft >= hard
+        {
+            return Some(format!(
+                "a soft time limit of {soft:?} must be below the time limit of {hard:?} to be heeded"
+            ));
         }
         let sizes =
             [("the memory that a task may need", self.memory), ("the bytes that results may take", self.result_bytes)];
@@ -91,7 +107,7 @@ mod tests {
     fn what_is_at_its_limit_is_allowed() {
         new().check().unwrap();
         let tiny = Duration::from_nanos(1);
-        let times = new().time_limit(tiny).soft_time_limit(tiny).result_ttl(tiny).expires_after(tiny);
+        let times = new().time_limit(2 * tiny).soft_time_limit(tiny).result_ttl(tiny).expires_after(tiny);
         times.delay(Duration::ZERO).room_timeout(Duration::ZERO).memory(1).result_bytes(1).check().unwrap();
         new().chunk(1).retries(0).check().unwrap();
         new().chunk(MESSAGE_TASKS_MAX).retries(RETRIES_MAX).check().unwrap();
@@ -115,6 +131,13 @@ mod tests {
         assert_eq!(expires, "the time after which a task expires is 0: it must be longer, or left out");
         assert_eq!(said(new().memory(0)), "the memory that a task may need is 0: it must be more, or left out");
         assert_eq!(said(new().result_bytes(0)), "the bytes that results may take is 0: it must be more, or left out");
+    }
+
+    #[test]
+    fn a_soft_limit_comes_before_the_hard_one() {
+        let hard = Duration::from_secs(2);
+        let said = said(new().time_limit(hard).soft_time_limit(hard));
+        assert_eq!(said, "a soft time limit of 2s must be below the time limit of 2s to be heeded");
     }
 
     #[test]
