@@ -2,9 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use gristmill::{BatchState, Client, ClientError, Lane, OutcomeKind, SubmitOptions, TaskError, TaskId};
+use gristmill::{
+    BatchState, Client, ClientError, Lane, OutcomeKind, SubmitOptions, TaskError, TaskId, TaskStatus, gather,
+    try_gather,
+};
 use gristmill_kernels::test_kernels::{fail, lookup, spin};
-use gristmill_kernels::{sleep, square};
+use gristmill_kernels::{monte_carlo_pi, sleep, square};
 use tokio::time::timeout;
 
 use crate::{Outcome, Scene};
@@ -52,6 +55,14 @@ async fn options() -> Outcome {
 
     let dynamic = client.submit_dyn::<i64>("square", &7, &SubmitOptions::new()).await?;
     assert_eq!(dynamic.await?, 49);
+    assert_eq!(client.submit(monte_carlo_pi, (1000, 1)).await?.await?.samples, 1000);
+    let patient = Client::builder().endpoint(scene.redis.url()).patience(Duration::from_secs(5)).connect().await?;
+    assert_eq!(patient.submit(square, 7).await?.await?, 49);
+    let options = SubmitOptions::new().label("team", "film");
+    let film = Client::builder().endpoint(scene.redis.url()).kernel_defaults(square, options).connect().await?;
+    let labelled = film.submit(square, 7).await?;
+    assert_eq!(film.batch(labelled.id().batch).status().await?.labels["team"], "film");
+    assert!(square(7).is_ok_and(|squared| squared == 49), "a kernel is a function");
     Ok(())
 }
 
@@ -64,6 +75,9 @@ async fn async_results() -> Outcome {
     let handle = client.handle::<i64>(id);
     assert_eq!(handle.result().await?, 49);
     println!("{:?}", handle.status().await?);
+    assert_eq!(handle.id(), id.to_string().parse()?);
+    let record = client.batch(id.batch).status().await?;
+    assert!(record.kernel == "square" && record.finished_at_ms.is_some());
     assert!(handle.progress().await?.is_none(), "it does not run");
     assert!(handle.forget().await?);
     assert!(!handle.exists().await?);
@@ -73,11 +87,39 @@ async fn async_results() -> Outcome {
     if let Err(TaskError::Ended(failure)) = bad.result().await {
         println!("{}, attempt {}, {:?}", failure.message, failure.attempt, failure.place());
     }
+    assert!(bad.outcome().await? == OutcomeKind::Failed);
+    assert!(bad.try_result().await.is_err());
     let slow = client.submit(sleep, 60.0).await?;
+    let time = Duration::from_millis(100);
+    assert!(matches!(slow.result_timeout(time).await, Err(TaskError::Timeout { .. })), "and the task goes on");
+    let host = async {
+        loop {
+            if let Ok(TaskStatus::Running { host, .. }) = slow.status().await {
+                break host;
+            }
+        }
+    };
+    assert!(!timeout(Duration::from_secs(30), host).await?.is_empty());
     assert!(slow.cancel().await?);
     let workers = client.workers().await?;
     assert_eq!(workers[0].fields["consumers"], "2");
     assert_eq!(timeout(Duration::from_secs(30), slow.outcome()).await??, OutcomeKind::Cancelled);
+    Ok(())
+}
+
+/// A set of results is a vector of handles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn result_sets() -> Outcome {
+    let scene = Scene::start().await;
+    let client = &scene.client;
+    let (three, four) = (client.submit(square, 3).await?, client.submit(square, 4).await?);
+    let mut handles = vec![three.clone()];
+    handles.push(four.clone());
+    assert_eq!(try_gather(handles.clone()).await?, [9, 16]);
+    handles.retain(|handle| handle.id() != three.id());
+    assert_eq!(gather(handles).await.len(), 1);
+    let bad = client.submit(fail, ("no".into(), 9)).await?.map(i64::from);
+    assert!(try_gather([four, bad]).await.is_err(), "as soon as one has failed");
     Ok(())
 }
 
@@ -98,8 +140,16 @@ async fn groups() -> Outcome {
     let record = batch.status().await?;
     assert!(record.state == BatchState::Finished && record.count(OutcomeKind::Failed) == 0);
     assert!(batch.wait_timeout(Duration::from_secs(1)).await?.is_some());
+    assert_eq!(record.tasks, 100);
     assert_eq!(batch.task::<i64>(7).result().await?, 49);
+    assert_eq!(batch.id(), batch.id().to_string().parse()?);
     batch.forget().await?;
+
+    let batch = client.batch(client.map(fail, [("a".into(), 0), ("b".into(), 9)]).await?.detach().await?);
+    assert!(batch.collect::<u16>().await.is_err(), "with the first failure");
+    let all = batch.collect_all::<u16>().await?;
+    assert!(all[0].is_ok() && all[1].is_err());
+    assert_eq!(batch.status().await?.count(OutcomeKind::Failed), 1);
 
     let waiting = client.with(SubmitOptions::new().delay(Duration::from_secs(3600)));
     let batch = client.batch(waiting.map(square, 0..100).await?.detach().await?);

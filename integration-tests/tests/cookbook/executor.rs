@@ -18,6 +18,9 @@ async fn futures() -> Outcome {
     assert_eq!(handle.result_timeout(Duration::from_secs(30)).await?, 49);
     assert_eq!(handle.try_result().await?, Some(49));
     assert!(handle.result().await.err().is_none());
+    let bad = client.submit(fail, ("no".into(), 9)).await?;
+    assert!(bad.result().await.is_err(), "and says why");
+    assert!(handle.clone().await? == 49, "a handle is a future, too");
     let squares = client.map(square, 1..=100).await?;
     assert_eq!(timeout(Duration::from_secs(30), squares.collect()).await??.len(), 100);
     let slept = client.map(sleep, [60.0]).await?;
@@ -29,8 +32,12 @@ async fn futures() -> Outcome {
     let slow = client.submit(sleep, 60.0).await?;
     let running = async { while !slow.status().await.is_ok_and(|status| status.is_running()) {} };
     timeout(Duration::from_secs(30), running).await?;
+    let time = Duration::from_millis(100);
+    assert!(matches!(slow.result_timeout(time).await.err(), Some(TaskError::Timeout { .. })));
     assert!(slow.cancel().await?, "also one that runs: within 2 s");
     assert!(slow.outcome().await? == OutcomeKind::Cancelled);
+    let error = slow.result().await.unwrap_err();
+    assert!(error.kind() == Some(OutcomeKind::Cancelled));
     assert!(!handle.cancel().await?, "it had ended");
     Ok(())
 }
@@ -63,7 +70,10 @@ async fn several_futures() -> Outcome {
     assert_eq!(try_gather(handles.clone()).await?, [9, 16]);
     let results = gather(handles).await;
     assert!(results.iter().all(Result::is_ok));
-    assert!(try_gather([slow.clone(), bad]).await.is_err(), "as soon as one has failed");
+    assert!(try_gather([slow.clone(), bad.clone()]).await.is_err(), "as soon as one has failed");
+    let mut ended = as_completed([slow.clone(), bad]);
+    assert!(matches!(ended.next().await, Some((_, Err(TaskError::Ended(_))))));
+    assert_eq!(ended.into_rest().len(), 1);
     slow.cancel().await?;
     Ok(())
 }

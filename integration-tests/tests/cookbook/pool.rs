@@ -5,6 +5,7 @@ use std::time::Duration;
 use gristmill::{Client, OutcomeKind, SubmitOptions, TaskError, Until, wait};
 use gristmill_kernels::test_kernels::fail;
 use gristmill_kernels::{monte_carlo_pi, sleep, square};
+use tokio::time::timeout;
 
 use crate::{Outcome, Scene};
 
@@ -40,8 +41,12 @@ async fn calls_and_maps() -> Outcome {
     }
     assert_eq!(seen, 100);
 
+    let pi = client.submit(monte_carlo_pi, (1000, 1)).await?.await?;
+    assert_eq!(pi.samples, 1000);
     let hits = client.map(monte_carlo_pi, [(1000, 1), (1000, 2)]).await?.collect().await?;
     assert_eq!(hits.len(), 2);
+    let batch = client.map(monte_carlo_pi, [(1000, 1), (1000, 2)]).await?.detach().await?;
+    assert!(client.batch(batch).wait_timeout(Duration::from_secs(30)).await?.is_some());
     let chunked = client.with(SubmitOptions::new().chunk(50));
     assert_eq!(chunked.map(square, 1..=100).await?.collect().await?.len(), 100);
     Ok(())
@@ -77,6 +82,40 @@ async fn results_failures_and_timeouts() -> Outcome {
     assert!(!bad.status().await?.has_succeeded());
     let all = client.map(fail, [("a".into(), 0), ("b".into(), 9)]).await?.collect_all().await?;
     assert!(all[0].is_ok() && all[1].is_err(), "one failure takes no result from the others");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn maps_that_fail_or_take_too_long() -> Outcome {
+    let scene = Scene::start().await;
+    let client = &scene.client;
+    let time = Duration::from_millis(100);
+    let jobs = [("a".to_owned(), 0), ("b".to_owned(), 9), ("c".to_owned(), 0)];
+
+    let first = client.map(fail, jobs.clone()).await?.collect().await;
+    assert!(matches!(first, Err(TaskError::Ended(failure)) if failure.message == "b"));
+    let mut tried = client.map(fail, jobs.clone()).await?;
+    let mut failed = Vec::new();
+    while let Some(result) = tried.next().await {
+        match result {
+            Ok(attempt) => assert_eq!(attempt, 1),
+            Err(TaskError::Ended(failure)) => failed.push(failure.task.index),
+            Err(other) => return Err(other.into()),
+        }
+    }
+    assert_eq!(failed, [1], "and the third came as well");
+    let mut tried = client.map_unordered(fail, jobs).await?;
+    while let Some((index, result)) = tried.next().await {
+        assert_eq!(result.is_err(), index == 1);
+    }
+
+    let mut slept = client.map(sleep, [60.0]).await?;
+    assert!(timeout(time, slept.next()).await.is_err(), "nothing is lost: the next call waits on");
+    let batch = slept.id();
+    drop(slept);
+    // What runs of a dropped map is not cancelled; this one need not run to its end.
+    client.batch(batch).cancel().await?;
+    assert_eq!(client.batch(batch).wait().await?.count(OutcomeKind::Cancelled), 1);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use gristmill::{Client, TaskError};
+use gristmill::{Client, SubmitOptions, TaskError};
 use gristmill_kernels::{Hits, monte_carlo_pi, sleep, sum_sqrt, word_count};
 
 use crate::{Outcome, Scene};
@@ -68,10 +68,9 @@ async fn async_code_around_it() -> Outcome {
     let client = &scene.client;
     let (four, nine) = tokio::try_join!(answer(client, 4), answer(client, 9))?;
     assert!(four < nine);
-    let busy = [client.submit(sleep, 60.0).await?, client.submit(sleep, 60.0).await?];
+    // So many that no consumer is without one, however they share them.
+    let busy = client.with(SubmitOptions::new().chunk(1)).map(sleep, vec![60.0; 100]).await?.detach().await?;
     assert!(matches!(answer(client, 4).await, Err(TaskError::Timeout { .. })));
-    for handle in busy {
-        handle.cancel().await?;
-    }
+    assert!(client.batch(busy).cancel().await?);
     Ok(())
 }
