@@ -1,6 +1,7 @@
 //! Where a task stands that has not ended: a bounded look into the lists.
 
-use gristmill_shared::{ConsumerId, KernelName, Lane, Message, QueueName, TaskId};
+use gristmill_shared::suspect::message_of;
+use gristmill_shared::{BatchId, ConsumerId, KernelName, Lane, Message, QueueName, TaskId};
 use redis::aio::ConnectionLike;
 
 use crate::Broker;
@@ -69,6 +70,26 @@ impl Broker {
         let Ok(kernel) = KernelName::new(kernel) else { return Ok(None) };
         let parked = list(conn, &self.keys.parked_kernel(queue, &kernel), LOOKED_AT).await?;
         Ok(find(task, &parked).map(|(_, message)| Located { place: Place::Parked, message }))
+    }
+}
+
+impl Broker {
+    /// How many tasks of a batch are in the messages that consumers hold, or that wait for a verdict. Of a batch that is
+    /// cancelled nothing else can run any more: what is claimed later is only recorded.
+    pub async fn held<C: ConnectionLike>(&self, conn: &mut C, batch: BatchId) -> Result<u64, BrokerError> {
+        let tasks = |message: &[u8]| match Message::parse(message) {
+            Ok(message) if message.header.batch == batch => u64::from(message.header.count),
+            Ok(_) | Err(_) => 0,
+        };
+        let leases: Vec<String> = redis::cmd("ZRANGE").arg(self.keys.leases()).arg(0).arg(-1).query_async(conn).await?;
+        let mut held = 0;
+        for consumer in leases.iter().filter_map(|id| id.parse().ok()) {
+            held +=
+                list(conn, &self.keys.inflight(consumer), HELD).await?.iter().map(|bytes| tasks(bytes)).sum::<u64>();
+        }
+        // Last: what a consumer held that has died meanwhile is here by now.
+        let suspects: Vec<Vec<u8>> = redis::cmd("HVALS").arg(self.keys.suspects()).query_async(conn).await?;
+        Ok(held + suspects.iter().filter_map(|bytes| message_of(bytes).ok()).map(tasks).sum::<u64>())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The results of a batch in the order of its tasks, and how its tasks ended.
 
-use gristmill_shared::results::{Collected, InOrder};
+use gristmill_shared::results::{Collected, CollectorStream, InOrder, ResultsError};
 use gristmill_shared::{BatchId, OutcomeKind};
 
 use crate::client::Client;
@@ -17,6 +17,11 @@ impl Client {
     /// How the tasks of a batch ended, in their order; none after the last. Each is waited for.
     pub fn endings(&self, batch: BatchId) -> Endings {
         Endings { client: self.clone(), stream: self.collector().in_order(batch).without_blobs() }
+    }
+
+    /// The same of the tasks that have ended, without waiting for others.
+    pub fn endings_present(&self, batch: BatchId) -> PresentEndings {
+        PresentEndings { client: self.clone(), stream: self.collector().present(batch).without_blobs() }
     }
 }
 
@@ -55,13 +60,33 @@ impl Endings {
     /// How the next task ended, and its index; no kind if its outcome is not there any more. May be dropped and called
     /// again.
     pub async fn next(&mut self) -> Option<Result<(u64, Option<OutcomeKind>), ClientError>> {
-        Some(match self.stream.next().await? {
-            Ok((index, Collected::Outcome(outcome, _))) => Ok((index, Some(outcome.kind()))),
-            Ok((index, Collected::Delivered)) => Ok((index, None)),
-            Err(error) => match error.task() {
-                Some(task) => Ok((task.index, None)),
-                None => Err(client_error(self.client.endpoint(), error)),
-            },
-        })
+        Some(ending(&self.client, self.stream.next().await?))
+    }
+}
+
+/// How the tasks of a batch ended that have ended, in their order.
+pub struct PresentEndings {
+    client: Client,
+    stream: CollectorStream,
+}
+
+impl PresentEndings {
+    /// As [`Endings::next`].
+    pub async fn next(&mut self) -> Option<Result<(u64, Option<OutcomeKind>), ClientError>> {
+        Some(ending(&self.client, self.stream.next().await?))
+    }
+}
+
+fn ending(
+    client: &Client,
+    item: Result<(u64, Collected), ResultsError>,
+) -> Result<(u64, Option<OutcomeKind>), ClientError> {
+    match item {
+        Ok((index, Collected::Outcome(outcome, _))) => Ok((index, Some(outcome.kind()))),
+        Ok((index, Collected::Delivered)) => Ok((index, None)),
+        Err(error) => match error.task() {
+            Some(task) => Ok((task.index, None)),
+            None => Err(client_error(client.endpoint(), error)),
+        },
     }
 }

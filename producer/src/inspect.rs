@@ -95,6 +95,13 @@ impl Client {
         Ok(call!(self, connection => broker.locate(connection, task, &queue, &batch.kernel)))
     }
 
+    /// How many tasks of a batch consumers hold, or wait for the verdict on a dead one. Once the batch is cancelled,
+    /// nothing else of it can run any more.
+    pub async fn held(&self, batch: BatchId) -> Result<u64, ClientError> {
+        let broker = self.broker();
+        Ok(call!(self, connection => broker.held(connection, batch)))
+    }
+
     /// Why nothing more of a batch was started, if its results took too much room.
     pub async fn over_budget(&self, batch: BatchId) -> Result<Option<ClientError>, ClientError> {
         let record = self.batch_record(batch).await?.filter(|record| record.stopped);

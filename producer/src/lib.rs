@@ -145,7 +145,7 @@ pub use consumer_line::ConsumerLine;
 pub use dead::{DeadFilter, DeadLetters, DeadTask, Revived};
 pub use error::{ClientError, TaskError, TaskFailure};
 pub use handle::Handle;
-pub use in_order::{Endings, OrderedResults};
+pub use in_order::{Endings, OrderedResults, PresentEndings};
 pub use inspect::{Progress, WorkerRecord};
 pub use map::{MapHandle, Summary, Unordered};
 pub use options::{OnDrop, SubmitOptions, WhenFull};

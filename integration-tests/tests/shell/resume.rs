@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use gristmill_integration_tests::{Cli, Output, Redis, Running, WorkerOptions, WorkerProcess, binaries, eventually};
 use nix::sys::signal::Signal;
@@ -128,12 +129,11 @@ fn killed_twice_and_interrupted_once_each_line_comes_once_in_order_and_nothing_r
     assert_says(&output.stderr, &["did not succeed", "line 8: failed: unlucky"]);
     assert_eq!(scene.values(), Vec::from_iter((0..ITEMS).map(expected)));
     scene.assert_each_ran_once(ITEMS);
-    assert!(!scene.sidecar().exists());
-    assert_eq!(fs::read_dir(scene.dir.path()).unwrap().count(), 3, "input, output, visits");
+    assert_eq!(fs::read_dir(scene.dir.path()).unwrap().count(), 4, "input, output, what says of what, visits");
 
     let again = scene.map(&["--resume"]);
     assert_eq!(again.code, 1, "{}", again.stderr);
-    assert_says(&again.stderr, &["all 2400", "failed: unlucky"]);
+    assert_says(&again.stderr, &["complete: 2400 lines", "failed: unlucky"]);
     scene.assert_each_ran_once(ITEMS);
 }
 
@@ -259,7 +259,7 @@ fn stdin_goes_on_if_it_is_the_same() {
 }
 
 #[test]
-fn restart_begins_anew_and_a_finished_output_is_known() {
+fn restart_begins_anew() {
     let scene = Scene::start();
     scene.write_input(200, 10_000);
     scene.interrupt(&[], 10, Signal::SIGKILL);
@@ -268,13 +268,118 @@ fn restart_begins_anew_and_a_finished_output_is_known() {
     let output = scene.map(&["--restart"]);
     assert_eq!(output.code, 1, "{}", output.stderr);
     assert_eq!(scene.values(), Vec::from_iter((0..20).map(expected)));
-    assert!(!scene.sidecar().exists());
+    assert!(!scene.sidecar().exists(), "nobody said that he would ask again");
     scene.write_input(21, 0);
-    assert_says(&error(&scene.map(&["--resume"]), 2), &["20 lines", "21", "--restart"]);
     fs::write(scene.sidecar(), "rubbish").unwrap();
     assert_says(&error(&scene.map(&["--resume"]), 2), &["cannot read", "--restart"]);
     assert_eq!(scene.map(&["--restart"]).code, 1);
     assert_eq!(scene.lines(), 21);
     let said = error(&scene.cli.run_with(&["map", "noted", "--resume"], ""), 2);
     assert_says(&said, &["--output"]);
+}
+
+#[test]
+fn a_refusal_changes_nothing_of_any_file() {
+    let scene = Scene::start();
+    scene.write_input(5, 0);
+    let texts = [("out", "a\nno end of a line"), ("failed", "of another map\n")];
+    texts.iter().for_each(|(name, text)| fs::write(scene.path(name), text).unwrap());
+    let failed = scene.path("failed");
+    let said = error(&scene.map(&["--resume", "--failed", &failed]), 2);
+    assert_says(&said, &["nothing is known of", "out.gristmill", "--restart"]);
+    texts.iter().for_each(|(name, text)| assert_eq!(scene.read(name), *text));
+    assert!(!scene.sidecar().exists() && scene.runs().is_empty());
+}
+
+#[test]
+fn a_complete_map_is_known_and_no_other_is_taken_for_it() {
+    let scene = Scene::start();
+    scene.write_input(30, 0);
+    let failed = scene.path("failed");
+    let resume = ["--resume", "--failed", &failed];
+    assert_eq!(scene.map(&resume).code, 1);
+    let (lines, rows) = (scene.read("out"), "[7, 0]\n[21, 0]\n");
+    assert_eq!(scene.read("failed"), rows);
+    fs::write(&failed, "").unwrap();
+    let again = scene.map(&resume);
+    assert_eq!(again.code, 1, "{}", again.stderr);
+    assert_says(&again.stderr, &["complete: 30 lines", "2 of 30 lines did not succeed; the first: line 8"]);
+    assert_eq!(scene.read("failed"), rows, "they are written once more");
+
+    let (input, out) = (scene.path("in"), scene.path("out"));
+    let other = ["map", "sleep", "--force", "--input", &input, "--output", &out, "--resume"];
+    assert_says(&error(&scene.cli.run(&other), 2), &["begun with the kernel noted"]);
+    assert_says(&error(&scene.map(&["--resume", "--records"]), 2), &["begun without --records"]);
+    let text = scene.read("in");
+    fs::write(&input, text.replace("[29,", "[31,")).unwrap();
+    assert_says(&error(&scene.map(&resume), 2), &["another input"]);
+    assert_eq!((scene.read("out"), scene.read("failed").as_str()), (lines, rows), "a refusal changes nothing");
+    scene.assert_each_ran_once(30);
+
+    // Who does not ask for what was there gets a new one, and nothing is said of it to another.
+    assert_eq!(scene.map(&[]).code, 1);
+    assert!(scene.read("out").ends_with("961\n") && !scene.sidecar().exists());
+    assert_eq!(scene.map(&["--restart"]).code, 1);
+    assert_says(&error(&scene.map(&["--resume"]), 2), &["nothing is known of"]);
+    fs::remove_file(&out).unwrap();
+    assert_eq!(scene.map(&["--resume"]).code, 1);
+    fs::write(&out, scene.read("out") + "1\n").unwrap();
+    assert_says(&error(&scene.map(&["--resume"]), 2), &["was changed since its map was complete"]);
+}
+
+#[test]
+fn what_can_never_start_is_not_waited_for_and_what_runs_is() {
+    let mut scene = Scene::start();
+    scene.write_input(4, 3_000_000);
+    let nobody = scene.spawn(&["--resume", "--queue", "nobody"]);
+    eventually("messages", || (!scene.redis.matching("{gm}:ready:nobody").is_empty()).then_some(()));
+    nobody.signal(Signal::SIGKILL);
+    nobody.wait();
+    let served = scene.spawn(&["--resume", "--chunk", "1"]);
+    eventually("two tasks run", || (scene.runs().len() == 2).then_some(()));
+    served.signal(Signal::SIGKILL);
+    assert_says(&served.wait().stderr, &["4 tasks of the batch", "stood in the queue nobody"]);
+    let output = scene.map(&["--resume", "--chunk", "1"]);
+    assert_eq!(output.code, 0, "{}", output.stderr);
+    assert_eq!(scene.values(), Vec::from_iter((0..4).map(expected)));
+    scene.assert_each_ran_once(4);
+}
+
+#[test]
+fn failures_of_an_earlier_run_do_not_end_the_next_one() {
+    let scene = Scene::start();
+    let numbers = [7, 21, 35].into_iter().chain((0..60).map(|number| 2 * number));
+    fs::write(scene.path("in"), numbers.map(|number| format!("[{number}, 20000]\n")).collect::<String>()).unwrap();
+    let first = scene.map(&["--max-failures", "3", "--chunk", "1"]);
+    assert_says(&first.stderr, &["ended after 3 failures"]);
+    assert!(scene.lines() < 63, "{}", scene.lines());
+    let output = scene.map(&["--max-failures", "3", "--chunk", "1", "--resume"]);
+    assert_eq!(output.code, 1, "{}", output.stderr);
+    assert_says(&output.stderr, &["3 of 63 lines did not succeed"]);
+    assert_eq!(scene.lines(), 63);
+    scene.assert_each_ran_once(63);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_ends_the_batch() {
+    let mut scene = Scene::start();
+    scene.write_input(2_000, 5_000);
+    let said = error(&scene.cli.run(&["map", "noted", "--input", &scene.path("in"), "--output", "/dev/full"]), 2);
+    assert_says(&said, &["cannot write the output", "No space left", "cancelled what had not started of the batch"]);
+    eventually("nothing is left", || (scene.redis.depth() == 0).then_some(()));
+    assert!(scene.runs().len() < 2_000, "the rest is cancelled");
+
+    // The same of a file that may not grow.
+    let program = binaries::find("gristmill").into_os_string().into_string().unwrap();
+    let args = scene.map_args(&["--resume"]).join(" ");
+    let limited = Command::new("sh")
+        .args(["-c", &format!("ulimit -f 4; exec {program} {args}")])
+        .env("GRISTMILL_REDIS", scene.redis.url())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(limited.stderr).unwrap();
+    assert_eq!(limited.status.code(), Some(2), "{said}");
+    assert_says(&said, &["File too large", "cancelled what had not started", "the same command with --resume goes on"]);
+    assert_eq!(scene.map(&["--resume"]).code, 1);
+    assert_eq!(scene.values(), Vec::from_iter((0..2_000).map(expected)));
 }

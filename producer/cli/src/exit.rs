@@ -17,7 +17,8 @@ pub struct Exit {
 impl Exit {
     /// A task did not succeed.
     pub const TASK: u8 = 1;
-    /// Bad usage, bad input, bad arguments for the kernel.
+    /// Bad usage, bad input, bad arguments for the kernel; also a file that cannot be read or written: an output that
+    /// lacks lines must not look like one in which some tasks failed.
     pub const USAGE: u8 = 2;
     /// Redis unreachable or refusing.
     pub const REDIS: u8 = 3;

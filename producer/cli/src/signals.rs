@@ -16,6 +16,9 @@ impl Signals {
     pub fn listen() -> Result<Self, Exit> {
         use tokio::signal::unix::{SignalKind, signal};
         let failed = |error| Exit::new(Exit::BUG, format!("cannot listen to signals: {error}"));
+        // A file that may not grow any more is an error of the one who writes it, and no reason to die without a word. Once
+        // there is a listener, whether or not it lives, nobody dies of it.
+        signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32)).map(drop).map_err(failed)?;
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(failed)?,
             terminate: signal(SignalKind::terminate()).map_err(failed)?,

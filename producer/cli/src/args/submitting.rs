@@ -91,10 +91,11 @@ pub struct Map {
     ])]
     pub detach: bool,
     /// Go on with the map that was to write the output and was interrupted, however that was: what has ended does not
-    /// run again. Meanwhile a file <FILE>.gristmill stands beside it
+    /// run again. A file <FILE>.gristmill stands beside it, and stays: without it nothing is known of an output, and it
+    /// is refused; with it, a map that is complete is not run again
     #[arg(long)]
     pub resume: bool,
-    /// Begin anew, although the output belongs to a map that was interrupted
+    /// Begin anew, whatever stands in the output
     #[arg(long, requires = "output", conflicts_with = "resume")]
     pub restart: bool,
     /// Print {"index", "id", "value" | "error"} instead of bare values
@@ -107,7 +108,8 @@ pub struct Map {
     /// started because this one was ended
     #[arg(long, value_name = "FILE")]
     pub failed: Option<PathBuf>,
-    /// Once so many rows did not succeed, cancel what has not started (exit code 1)
+    /// Once so many rows did not succeed, cancel what has not started (exit code 1). With --resume, what failed before
+    /// does not count
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub max_failures: Option<u64>,
     /// Print each result as soon as it is there (implies --records)

@@ -30,7 +30,7 @@ pub use self::cells::line_of;
 pub use self::findings::{BadRow, Findings, Kept};
 pub use self::grid::Grid;
 pub use self::plan::{Earlier, EndedRow, Head, Plan};
-pub use self::reader::{Input, Made, Make, Reading, Rest, check, count_rows, go_on, start};
+pub use self::reader::{Input, Made, Make, Reading, Rest, check, go_on, start};
 pub use self::record::Record;
 pub use self::rows::Source;
 

@@ -114,16 +114,6 @@ pub fn go_on(source: Source, make: Box<dyn Make>, reading: Reading, plan: Plan) 
     (Input { findings, portions, rest }, from_head)
 }
 
-/// How many rows an input has.
-pub fn count_rows(source: Source) -> std::io::Result<u64> {
-    let mut rows = Rows::open(source).map_err(std::io::Error::other)?;
-    if let Some(total) = rows.total() {
-        return Ok(total);
-    }
-    while rows.next()?.is_some() {}
-    Ok(rows.taken)
-}
-
 /// The first bad row of an input; none, or how many rows it has.
 pub fn check(source: Source, make: &mut dyn Make) -> std::io::Result<Result<u64, BadRow>> {
     let bad = |row, place, message| Ok(Err(BadRow { tasks_before: row, row, place, message, source: None }));

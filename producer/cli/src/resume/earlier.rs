@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use gristmill::shared::intervals::Intervals;
-use gristmill::{BatchId, Cancelled, Client, ClientError, OrderedResults, OutcomeKind, TaskError, TaskId};
+use gristmill::{BatchId, BatchRecord, Cancelled, Client, ClientError, OrderedResults, OutcomeKind, TaskError, TaskId};
+use tokio::time::timeout;
 
 use super::sidecar::Part;
+use crate::counted::counted;
 use crate::input::{Earlier, EndedRow, Kept};
 use crate::say;
 
-/// Whoever waits longer than that for what still runs is told.
-const TOLD_AFTER: Duration = Duration::from_secs(2);
+/// If nothing has ended for so long, it is looked what still runs; then less and less often.
+const QUIET: Duration = Duration::from_secs(2);
+const QUIET_MAX: Duration = Duration::from_secs(30);
 
 /// Stops what has not started of these batches, waits for what runs, and says what has ended.
 pub async fn stop(client: &Client, batches: &[Part]) -> Result<Vec<Earlier>, ClientError> {
@@ -35,34 +38,77 @@ pub async fn stop(client: &Client, batches: &[Part]) -> Result<Vec<Earlier>, Cli
 async fn ended(client: &Client, batch: BatchId, left_out: Intervals) -> Result<Earlier, ClientError> {
     let mut earlier = Earlier { left_out, ..Earlier::default() };
     let mut endings = client.endings(batch);
-    let told = tokio::time::sleep(TOLD_AFTER);
-    tokio::pin!(told);
-    let mut is_told = false;
+    let (mut patience, mut is_told) = (QUIET, false);
     loop {
-        let ending = tokio::select! {
-            biased;
-            ending = endings.next() => ending,
-            () = &mut told, if !is_told => {
-                is_told = true;
-                say!("gristmill: waiting for what still runs of the batch {batch}, which was interrupted");
-                continue;
+        let Ok(ending) = timeout(patience, endings.next()).await else {
+            let (record, held) = (client.batch_record(batch).await?, client.held(batch).await?);
+            match record {
+                Some(record) if held == 0 => return present(client, batch, &record, earlier.left_out).await,
+                Some(record) if !std::mem::replace(&mut is_told, true) => say!(
+                    "gristmill: waiting for {} of the batch {batch}, which was interrupted: consumers of the queue {} \
+                     have begun with them",
+                    counted(held, "task"),
+                    record.queue,
+                ),
+                _ => {}
             }
+            patience = (2 * patience).min(QUIET_MAX);
+            continue;
         };
         match ending {
             None => return Ok(earlier),
-            Some(Ok((task, kind))) => {
-                earlier.tasks = task + 1;
-                let is_final = kind.is_some_and(|kind| !matches!(kind, OutcomeKind::Cancelled | OutcomeKind::Expired));
-                if is_final {
-                    earlier.finished.insert(task);
-                }
+            Some(Ok(ending)) => {
+                note(&mut earlier, ending);
+                patience = QUIET;
             }
-            // It went meanwhile: all of it runs again.
-            Some(Err(ClientError::NoSuchBatch(_) | ClientError::ResultsExpired { .. })) => {
-                return Ok(Earlier { left_out: earlier.left_out, ..Earlier::default() });
-            }
-            Some(Err(error)) => return Err(error),
+            Some(Err(error)) => return lost(earlier, error),
         }
+    }
+}
+
+/// Nothing of the batch runs, and what waits is cancelled: whoever may claim it only records that. Its queue may be paused,
+/// or nobody serves it, so that nobody waits for that.
+async fn present(
+    client: &Client,
+    batch: BatchId,
+    record: &BatchRecord,
+    left_out: Intervals,
+) -> Result<Earlier, ClientError> {
+    let mut earlier = Earlier { left_out, ..Earlier::default() };
+    let mut endings = client.endings_present(batch);
+    while let Some(ending) = endings.next().await {
+        match ending {
+            Ok(ending) => note(&mut earlier, ending),
+            Err(error) => return lost(earlier, error),
+        }
+    }
+    let unsettled = record.tasks.saturating_sub(record.ended());
+    if unsettled > 0 {
+        say!(
+            "gristmill: {} of the batch {batch} stood in the queue {}, and nobody takes from it: cancelled, to run in the \
+             new batch",
+            counted(unsettled, "task"),
+            record.queue,
+        );
+    }
+    earlier.tasks = record.tasks;
+    Ok(earlier)
+}
+
+fn note(earlier: &mut Earlier, (task, kind): (u64, Option<OutcomeKind>)) {
+    earlier.tasks = task + 1;
+    if kind.is_some_and(|kind| !matches!(kind, OutcomeKind::Cancelled | OutcomeKind::Expired)) {
+        earlier.finished.insert(task);
+    }
+}
+
+/// What has gone meanwhile runs again as a whole.
+fn lost(earlier: Earlier, error: ClientError) -> Result<Earlier, ClientError> {
+    match error {
+        ClientError::NoSuchBatch(_) | ClientError::ResultsExpired { .. } => {
+            Ok(Earlier { left_out: earlier.left_out, ..Earlier::default() })
+        }
+        error => Err(error),
     }
 }
 

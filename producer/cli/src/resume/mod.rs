@@ -1,7 +1,7 @@
 //! How an interrupted `map` goes on.
 //!
-//! Beside its output stands a file as long as the map is not complete ([`Sidecar`]). Whoever goes on sees which rows have
-//! their line ([`written`]), stops what is left of the earlier batches and sees which tasks of theirs have ended
+//! Beside its output stands a file as long as the map is not complete ([`Sidecar`]); after a `--resume` it stays, and says
+//! that the map is complete: of an output without it nothing is known. Whoever goes on sees which rows have their line ([`written`]), stops what is left of the earlier batches and sees which tasks of theirs have ended
 //! ([`earlier`]), and runs the other rows in a new batch. A result is deleted in Redis only when its line is in the file.
 
 mod earlier;

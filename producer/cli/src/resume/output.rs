@@ -1,7 +1,7 @@
 //! The file that a map writes, and the right to write it.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Seek};
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use gristmill::BatchId;
@@ -29,7 +29,7 @@ pub struct Output {
     path: PathBuf,
     file: File,
     sidecar: PathBuf,
-    /// Of a map that was interrupted.
+    /// Of a map that was interrupted, or is complete.
     begun: Option<Sidecar>,
 }
 
@@ -39,8 +39,8 @@ pub enum Beginning {
     Anew { of_no_use: Vec<BatchId> },
     /// After these lines, and with what these batches have done.
     GoesOn { written: Written, batches: Vec<Part> },
-    /// All may have been done.
-    HasLines(Written),
+    /// All was done.
+    Complete(Written),
 }
 
 impl Output {
@@ -74,7 +74,7 @@ impl Output {
                 return Err(Exit::usage(message));
             }
         };
-        if begun.is_some() && wish == Wish::New {
+        if wish == Wish::New && begun.as_ref().is_some_and(|begun| begun.complete.is_none()) {
             let message = format!(
                 "{} belongs to a map that was interrupted: go on with --resume, or begin anew with --restart",
                 path.display()
@@ -84,30 +84,39 @@ impl Output {
         Ok(Some(Self { path: path.to_owned(), file, sidecar, begun }))
     }
 
-    /// How the input looked when it began, if it was interrupted and goes on.
+    /// How the input looked when it began, if that map is to go on.
     pub fn known_input(&self, wish: Wish) -> Option<&Identity> {
         self.begun.as_ref().filter(|_| wish == Wish::Resume).map(|begun| &begun.input)
     }
 
-    /// Sees how it begins. What was begun must be the same map.
+    /// Sees how it begins, and changes nothing yet. What was begun must be the same map.
     pub fn begin(&mut self, wish: Wish, lines: Lines, now: &Sidecar) -> Result<Beginning, Exit> {
         let begun = self.begun.take();
         if wish != Wish::Resume {
-            self.empty()?;
             let batches = begun.map_or_else(Vec::new, |begun| begun.batches);
             return Ok(Beginning::Anew { of_no_use: batches.iter().map(|part| part.batch).collect() });
         }
-        if let Some(begun) = &begun {
-            self.compare(begun, now)?;
-        } else if self.file.metadata()?.len() == 0 {
-            return Ok(Beginning::Anew { of_no_use: Vec::new() });
+        let (path, bytes) = (self.path.display(), self.file.metadata()?.len());
+        let Some(begun) = begun else {
+            return match bytes {
+                0 => Ok(Beginning::Anew { of_no_use: Vec::new() }),
+                _ => Err(Exit::usage(format!(
+                    "nothing is known of what stands in {path}, for no {} is beside it: choose another file, or \
+                     overwrite it with --restart",
+                    self.sidecar.display()
+                ))),
+            };
+        };
+        self.compare(&begun, now)?;
+        if begun.complete.is_some_and(|then| then != bytes) {
+            let message = format!("{path} was changed since its map was complete: --restart begins anew");
+            return Err(Exit::usage(message));
         }
-        let written = written::read(&mut self.file, lines)?.map_err(|why| {
-            Exit::usage(format!("cannot go on with {}: {why}; --restart begins anew", self.path.display()))
-        })?;
-        Ok(match begun {
-            Some(begun) => Beginning::GoesOn { written, batches: begun.batches },
-            None => Beginning::HasLines(written),
+        let written = written::read(&mut self.file, lines)?
+            .map_err(|why| Exit::usage(format!("cannot go on with {path}: {why}; --restart begins anew")))?;
+        Ok(match begun.complete {
+            None => Beginning::GoesOn { written, batches: begun.batches },
+            Some(_) => Beginning::Complete(written),
         })
     }
 
@@ -121,9 +130,19 @@ impl Output {
         if begun.kernel != now.kernel {
             return Err(other(&format!("the kernel {}", begun.kernel), &now.kernel));
         }
-        if begun.form != now.form {
-            let text = |form: &[String]| if form.is_empty() { "none of them".to_owned() } else { form.join(" ") };
-            return Err(other(&text(&begun.form), &text(&now.form)));
+        match (&begun.form[..], &now.form[..]) {
+            (then, now) if then == now => {}
+            ([], now) => {
+                let now = now.join(" ");
+                let message = format!("{path} was begun without {now}: leave that out, or begin anew with --restart");
+                return Err(Exit::usage(message));
+            }
+            (then, []) => {
+                let then = then.join(" ");
+                let message = format!("{path} was begun with {then}: say so again, or begin anew with --restart");
+                return Err(Exit::usage(message));
+            }
+            (then, now) => return Err(other(&then.join(" "), &now.join(" "))),
         }
         match now.input.differs_from(&begun.input) {
             Some(why) => Err(Exit::usage(format!(
@@ -133,25 +152,26 @@ impl Output {
         }
     }
 
-    fn empty(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.rewind()
-    }
-
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where lines are appended, and what keeps the map able to go on.
-    pub fn into_parts(self, sidecar: Sidecar) -> (File, Keeper) {
-        (self.file, Keeper { path: self.sidecar, sidecar, is_written: false })
+    /// Where lines are appended after the first `end` bytes, all else being cut off, and what keeps the map able to go
+    /// on. `stays`: that is kept when the map is complete, for whoever asks again.
+    pub fn into_parts(mut self, sidecar: Sidecar, end: u64, stays: bool) -> io::Result<(File, Keeper)> {
+        self.file.set_len(end)?;
+        self.file.seek(SeekFrom::Start(end))?;
+        let keeper = Keeper { output: self.path, path: self.sidecar, sidecar, stays, is_written: false };
+        Ok((self.file, keeper))
     }
 }
 
 /// Keeps a map able to go on after an interruption.
 pub struct Keeper {
+    output: PathBuf,
     path: PathBuf,
     sidecar: Sidecar,
+    stays: bool,
     is_written: bool,
 }
 
@@ -160,20 +180,39 @@ impl Keeper {
     pub fn submit(&mut self, earlier: Vec<Part>, batch: BatchId, left_out: Intervals) -> io::Result<()> {
         self.sidecar.batches = earlier;
         self.sidecar.batches.push(Part { batch, left_out });
-        self.sidecar.write(&self.path)?;
+        if let Err(error) = self.sidecar.write(&self.path) {
+            // One that stands there of an earlier map says nothing true of this one, unless this one goes on with it.
+            if !self.stays {
+                let _ = fs::remove_file(&self.path);
+            }
+            return Err(error);
+        }
         self.is_written = true;
         Ok(())
     }
 
-    /// The map is complete.
-    pub fn complete(&mut self) {
-        if std::mem::replace(&mut self.is_written, false)
+    /// The map is complete, and all lines are in the output.
+    pub fn complete(mut self) {
+        if !self.stays {
+            return self.forget();
+        }
+        self.sidecar.batches.clear();
+        let written = fs::metadata(&self.output).and_then(|output| {
+            self.sidecar.complete = Some(output.len());
+            self.sidecar.write(&self.path)
+        });
+        if let Err(error) = written {
+            say!("gristmill: warning: cannot note that the map is complete: {error}");
+            self.forget();
+        }
+    }
+
+    /// Nothing of it is needed any more.
+    pub fn forget(self) {
+        if self.is_written
             && let Err(error) = fs::remove_file(&self.path)
         {
-            say!(
-                "gristmill: warning: cannot remove {}: {error}; the map is complete all the same",
-                self.path.display()
-            );
+            say!("gristmill: warning: cannot remove {}: {error}; nothing needs it any more", self.path.display());
         }
     }
 }

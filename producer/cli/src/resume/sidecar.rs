@@ -14,7 +14,8 @@ use super::identity::Identity;
 const VERSION: u32 = 1;
 const SUFFIX: &str = ".gristmill";
 
-/// What an interrupted map leaves. Written before anything of a batch is enqueued, removed when the map is complete.
+/// What an interrupted map leaves, and a complete one that may be asked for again. Written before anything of a batch is
+/// enqueued.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sidecar {
     version: u32,
@@ -24,6 +25,9 @@ pub struct Sidecar {
     pub input: Identity,
     /// The batches whose results may be wanted, in the order of their submission.
     pub batches: Vec<Part>,
+    /// The bytes of the output, if the map is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub complete: Option<u64>,
 }
 
 /// One batch of a map.
@@ -38,7 +42,7 @@ pub struct Part {
 
 impl Sidecar {
     pub fn new(kernel: &str, form: Vec<String>, input: Identity) -> Self {
-        Self { version: VERSION, kernel: kernel.to_owned(), form, input, batches: Vec::new() }
+        Self { version: VERSION, kernel: kernel.to_owned(), form, input, batches: Vec::new(), complete: None }
     }
 
     /// Where it stands.
@@ -67,10 +71,15 @@ impl Sidecar {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
-        let mut file = File::create(&temporary)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
+        let text = serde_json::to_vec(self)?;
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)
+        };
+        // A half of it is of no use.
+        write().inspect_err(|_| drop(fs::remove_file(&temporary)))
     }
 }
 
@@ -105,6 +114,7 @@ mod tests {
         sidecar.batches.push(Part { batch: BatchId::new(), left_out: [0..7, 9..u64::MAX].into_iter().collect() });
         sidecar.write(&path).unwrap();
         sidecar.batches.push(Part { batch: BatchId::new(), left_out: Intervals::default() });
+        sidecar.complete = Some(7);
         sidecar.write(&path).unwrap();
         assert_eq!(Sidecar::read(&path), Ok(Some(sidecar)));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "the temporary file is gone");

@@ -1,7 +1,7 @@
 //! What stands in the output of an interrupted map.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek};
 
 use gristmill::shared::intervals::Intervals;
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use crate::output::between;
 
 /// Longest word about a failure.
 const SAID_MAX: usize = 300;
+const BUFFER: usize = 64 * 1024;
 
 /// How lines tell which row they answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub struct Written {
     pub first_failure: Option<String>,
     /// The header of a table.
     pub header: Option<Vec<String>>,
+    /// The bytes of the whole lines. What follows was not written to its end.
+    pub end: u64,
 }
 
 #[derive(Deserialize)]
@@ -57,92 +60,124 @@ struct Failure {
     message: String,
 }
 
-/// Reads the whole lines of an output, and cuts off what is left of one that was not written to its end. Whatever comes
-/// next is appended. `Err` says which line cannot be.
+/// Reads the whole lines of an output, and changes nothing of it. `Err` says which line cannot be.
 pub fn read(file: &mut File, lines: Lines) -> io::Result<Result<Written, String>> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut written = Written::default();
-    let mut reader = BufReader::with_capacity(64 * 1024, &mut *file);
-    let (mut line, mut number, mut end) = (Vec::new(), 0, 0);
-    loop {
-        line.clear();
-        // Within quotes, the end of a line is none.
-        while reader.read_until(b'\n', &mut line)? > 0 && lines.is_open(&line) {}
-        if line.last() != Some(&b'\n') || lines.is_open(&line) {
-            break;
-        }
-        end += line.len() as u64;
-        if let Err(why) = written.take(&line, number, lines) {
-            return Ok(Err(format!("its line {}: {why}", number + 1)));
-        }
-        number += 1;
-    }
-    drop(reader);
-    file.set_len(end)?;
-    file.seek(SeekFrom::Start(end))?;
-    Ok(Ok(written))
+    let end = end_of_last_line(file, lines)?;
+    file.rewind()?;
+    let input = BufReader::with_capacity(BUFFER, Read::take(&mut *file, end));
+    let mut written = Written { end, ..Written::default() };
+    let taken = match lines {
+        Lines::Table(delimiter) => written.take_table(input, delimiter),
+        Lines::Bare | Lines::Records => written.take_lines(input, lines)?,
+    };
+    Ok(taken.map(|()| written))
 }
 
-impl Lines {
-    fn is_open(self, line: &[u8]) -> bool {
-        matches!(self, Self::Table(_)) && line.iter().filter(|byte| **byte == b'"').count() % 2 == 1
+/// Where the last whole line ends. What follows was not written to its end.
+fn end_of_last_line(file: &mut File, lines: Lines) -> io::Result<u64> {
+    file.rewind()?;
+    let has_quotes = matches!(lines, Lines::Table(_));
+    let mut reader = BufReader::with_capacity(BUFFER, file);
+    let (mut at, mut end, mut is_quoted) = (0, 0, false);
+    loop {
+        let piece = reader.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(end);
+        }
+        for &byte in piece {
+            at += 1;
+            match byte {
+                b'"' if has_quotes => is_quoted = !is_quoted,
+                // Within quotes, the end of a line is none.
+                b'\n' if !is_quoted => end = at,
+                _ => {}
+            }
+        }
+        let length = piece.len();
+        reader.consume(length);
     }
 }
 
 impl Written {
-    /// A row of a table; nothing of its header.
-    fn take_row(&mut self, line: &[u8], delimiter: u8) -> Result<Option<(u64, Option<Failure>)>, String> {
-        let mut reader = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(line);
-        let mut row = csv::StringRecord::new();
-        let cells: Vec<String> = match reader.read_record(&mut row) {
-            Ok(true) => row.iter().map(str::to_owned).collect(),
-            Ok(false) | Err(_) => return Err("it is no row of a table".to_owned()),
-        };
+    fn take_table(&mut self, input: impl Read, delimiter: u8) -> Result<(), String> {
+        let mut builder = csv::ReaderBuilder::new();
+        let mut reader = builder.has_headers(false).flexible(true).delimiter(delimiter).from_reader(input);
+        let mut cells = csv::StringRecord::new();
+        for number in 0u64.. {
+            let is_row = reader.read_record(&mut cells).map_err(|_| at(number, "it is no row of a table"))?;
+            if !is_row {
+                break;
+            }
+            self.take_row(&cells).map_err(|why| at(number, &why))?;
+        }
+        Ok(())
+    }
+
+    /// The first one is the header.
+    fn take_row(&mut self, cells: &csv::StringRecord) -> Result<(), String> {
         let Some(header) = &self.header else {
+            let cells: Vec<String> = cells.iter().map(str::to_owned).collect();
             between(&cells).ok_or("it is no header of a table of results")?;
             self.header = Some(cells);
-            return Ok(None);
+            return Ok(());
         };
         if cells.len() != header.len() {
             return Err(format!("it has {}, and its header {}", counted(cells.len(), "cell"), header.len()));
         }
-        let index = cells[0].parse().map_err(|_| format!("{:?} is no index", cells[0]))?;
-        let [.., kind, message] = &cells[..] else { return Ok(Some((index, None))) };
-        let failure = (!kind.is_empty()).then(|| Failure { kind: kind.clone(), message: message.clone() });
-        Ok(Some((index, failure)))
+        let cell = |at: usize| cells.get(at).unwrap_or_default();
+        let row = cell(0).parse().map_err(|_| format!("{:?} is no index", cell(0)))?;
+        let (kind, message) = (cell(cells.len().saturating_sub(2)), cell(cells.len().saturating_sub(1)));
+        let failure = (!kind.is_empty()).then(|| Failure { kind: kind.to_owned(), message: message.to_owned() });
+        self.take(row, failure);
+        Ok(())
     }
 
-    fn take(&mut self, line: &[u8], number: u64, lines: Lines) -> Result<(), String> {
-        let (row, failure) = match lines {
-            Lines::Table(delimiter) => match self.take_row(line, delimiter)? {
-                Some(row) => row,
-                None => return Ok(()),
-            },
-            Lines::Bare if !line.starts_with(br#"{"$error":"#) => (number, None),
-            Lines::Bare => (number, serde_json::from_slice::<BareError>(line).ok().map(|bare| bare.error)),
-            Lines::Records => {
-                let record: Record = serde_json::from_slice(line).map_err(|error| match error.classify() {
-                    serde_json::error::Category::Data => "it is no record".to_owned(),
-                    _ => "it is no JSON".to_owned(),
-                })?;
-                (record.index, record.error)
+    fn take_lines(&mut self, mut input: impl BufRead, lines: Lines) -> io::Result<Result<(), String>> {
+        let mut line = Vec::new();
+        for number in 0.. {
+            line.clear();
+            if input.read_until(b'\n', &mut line)? == 0 {
+                break;
             }
-        };
+            match answered(&line, number, lines) {
+                Ok((row, failure)) => self.take(row, failure),
+                Err(why) => return Ok(Err(at(number, why))),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn take(&mut self, row: u64, failure: Option<Failure>) {
         if self.rows.insert(row)
             && let Some(Failure { kind, message }) = failure
         {
             self.failed.insert(row);
-            let said: String =
-                one_line(&format!("line {}: {kind}: {message}", row + 1)).chars().take(SAID_MAX).collect();
-            self.first_failure.get_or_insert(said);
+            let said = || one_line(&format!("line {}: {kind}: {message}", row + 1)).chars().take(SAID_MAX).collect();
+            self.first_failure.get_or_insert_with(said);
         }
-        Ok(())
     }
+}
+
+fn at(number: u64, why: &str) -> String {
+    format!("its line {}: {why}", number + 1)
+}
+
+/// The row that a line of JSON answers.
+fn answered(line: &[u8], number: u64, lines: Lines) -> Result<(u64, Option<Failure>), &'static str> {
+    if lines == Lines::Records {
+        let record: Record = serde_json::from_slice(line).map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => "it is no record",
+            _ => "it is no JSON",
+        })?;
+        return Ok((record.index, record.error));
+    }
+    let bare = line.starts_with(br#"{"$error":"#).then(|| serde_json::from_slice::<BareError>(line).ok()).flatten();
+    Ok((number, bare.map(|bare| bare.error)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
+    use std::io::Write;
 
     use super::*;
 
@@ -160,19 +195,18 @@ mod tests {
     }
 
     #[test]
-    fn bare_lines_are_counted_and_a_torn_one_is_cut_off() {
+    fn bare_lines_are_counted_and_a_torn_one_is_none() {
         let text = "1\n{\"$error\":{\"id\":null,\"kind\":\"failed\",\"message\":\"a\\nb\"}}\n\"x\"\n[1,";
         let mut out = file(text);
         let written = read(&mut out, Lines::Bare).unwrap().unwrap();
         assert_eq!((written.rows.len(), written.rows.end()), (3, 3));
         assert_eq!(written.failed.ranges().next(), Some(1..2));
         assert_eq!(written.first_failure.as_deref(), Some("line 2: failed: a b"));
-        out.write_all(b"4\n").unwrap();
-        assert_eq!(content(out), format!("{}4\n", text.strip_suffix("[1,").unwrap()));
+        assert_eq!(written.end as usize, text.len() - 3);
+        assert_eq!(content(out), text, "nothing of it is changed");
         assert_eq!(read(&mut file(""), Lines::Bare).unwrap().unwrap(), Written::default());
         let mut torn = file("12");
-        assert!(read(&mut torn, Lines::Records).unwrap().unwrap().rows.is_empty());
-        assert_eq!(content(torn), "");
+        assert_eq!(read(&mut torn, Lines::Records).unwrap().unwrap(), Written::default());
     }
 
     #[test]
@@ -197,7 +231,7 @@ mod tests {
             assert_eq!(written.rows.ranges().collect::<Vec<_>>(), [0..1, 2..3]);
             assert_eq!(written.first_failure.as_deref(), Some("line 3: failed: a b"));
             assert_eq!(written.header.unwrap()[2], "value");
-            assert_eq!(content(out), whole);
+            assert_eq!(written.end as usize, whole.len());
         }
         for (text, why) in [
             ("a,b\n", "no header"),

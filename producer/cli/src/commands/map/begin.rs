@@ -106,6 +106,7 @@ impl Beginner<'_> {
                 let message = "--resume goes on with the lines of a file: it needs --output FILE";
                 return Err(Exit::usage(message));
             }
+            empty(failed)?;
             let (out, input) = (files::output(args)?, input::start(source, self.make, self.reading));
             let (written, ended) = (Written::default(), EndedRows::default());
             return Ok(Some(Begun { out, written, input, ended, keeper: None }));
@@ -119,12 +120,17 @@ impl Beginner<'_> {
                 (Written::default(), Vec::new())
             }
             Beginning::GoesOn { written, batches } => (written, batches),
-            Beginning::HasLines(written) => {
-                let rows = ends.unless(count(source)).await??;
-                return all_done(&written, rows, &output).map(|()| None);
+            Beginning::Complete(written) => {
+                if failed.is_some() {
+                    let gathered = gather(source, self.make, self.reading, &written, failed);
+                    ends.unless(gathered).await??;
+                }
+                return all_done(&written, &output).map(|()| None);
             }
         };
         let earlier = ends.unless(stop(self.client, &batches)).await??;
+        // What it holds of an earlier run is gathered once more.
+        empty(failed)?;
         let (to, told) = mpsc::channel(TOLD);
         let mut plan = Plan::new(written.rows.clone(), earlier);
         if failed.is_some() {
@@ -138,7 +144,7 @@ impl Beginner<'_> {
         }
         let (head, batches) = only_wanted(head, batches);
         let ended = EndedRows::new(self.client, head.ended, &batches);
-        let (file, keeper) = output.into_parts(now);
+        let (file, keeper) = output.into_parts(now, written.end, args.resume)?;
         let keeper = Some(Pending { keeper, batches, left_out: head.left_out });
         Ok(Some(Begun { out: Box::new(file), written, input, ended, keeper }))
     }
@@ -208,9 +214,24 @@ fn stdin_metadata() -> Option<fs::Metadata> {
     None
 }
 
-async fn count(source: Source) -> Result<u64, Exit> {
-    let counted = on_thread(move || input::count_rows(source)).await?;
-    counted.map_err(|error| Exit::usage(format!("cannot read the input: {error}")))
+fn empty(failed: &mut Option<FailedFile>) -> Result<(), Exit> {
+    failed.as_mut().map_or(Ok(()), FailedFile::empty)
+}
+
+/// Writes the rows once more that failed in a map that is complete.
+async fn gather(
+    source: Source,
+    make: Box<dyn Make>,
+    reading: Reading,
+    written: &Written,
+    failed: &mut Option<FailedFile>,
+) -> Result<(), Exit> {
+    empty(failed)?;
+    let (to, told) = mpsc::channel(TOLD);
+    let plan = Plan::new(written.rows.clone(), Vec::new()).tell(written.failed.clone(), to);
+    let (input, head) = input::go_on(source, make, reading, plan);
+    wait_for_head(head, told, failed, &input.findings).await?;
+    failed.as_mut().map_or(Ok(()), FailedFile::flush)
 }
 
 /// What may wait for somebody who writes the input does so on a thread of its own, so that a signal can end the command.
@@ -264,25 +285,9 @@ fn only_wanted(mut head: Head, batches: Vec<Part>) -> (Head, Vec<Part>) {
     (head, wanted)
 }
 
-fn all_done(written: &Written, rows: u64, output: &Output) -> Result<(), Exit> {
-    let (lines, path) = (written.rows.len(), output.path().display());
-    if lines != rows || written.rows.end() != rows {
-        let message = format!(
-            "{path} holds {}, the input {}, and nothing beside it says how to go on: --restart begins anew",
-            counted(lines, "line"),
-            counted(rows, "row"),
-        );
-        return Err(Exit::usage(message));
-    }
-    say!("gristmill: all {} are in {path} already", counted(lines, "line"));
-    match &written.first_failure {
-        Some(first) => {
-            let failed = written.failed.len();
-            Err(Exit::new(
-                Exit::TASK,
-                format!("{failed} of {} did not succeed; the first: {first}", counted(lines, "line")),
-            ))
-        }
-        None => Ok(()),
-    }
+fn all_done(written: &Written, output: &Output) -> Result<(), Exit> {
+    let (lines, path) = (counted(written.rows.len(), "line"), output.path().display());
+    say!("gristmill: the map is complete: {lines} in {path}");
+    let Some(first) = &written.first_failure else { return Ok(()) };
+    Err(Exit::new(Exit::TASK, format!("{} of {lines} did not succeed; the first: {first}", written.failed.len())))
 }

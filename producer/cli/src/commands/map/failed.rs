@@ -1,6 +1,6 @@
 //! The file of what did not succeed, for another run.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -28,9 +28,24 @@ pub struct FailedFile {
 impl FailedFile {
     /// Empties the file.
     pub fn create(path: &Path) -> Result<Self, Exit> {
-        let file =
-            File::create(path).map_err(|error| Exit::usage(format!("cannot write {}: {error}", path.display())))?;
+        let mut file = Self::open(path)?;
+        file.empty()?;
+        Ok(file)
+    }
+
+    /// Leaves in the file what is there, until it is emptied.
+    pub fn open(path: &Path) -> Result<Self, Exit> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(|error| Exit::usage(format!("cannot write {}: {error}", path.display())))?;
         Ok(Self { path: path.to_owned(), out: BufWriter::new(file), begun: false })
+    }
+
+    /// From here on rows are written.
+    pub fn empty(&mut self) -> Result<(), Exit> {
+        let file = self.out.get_ref();
+        // Pipes and devices have nothing to cut off.
+        let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        if is_file { file.set_len(0).map_err(|error| self.unwritable(&error)) } else { Ok(()) }
     }
 
     /// Writes one row; before the first, the header of the input, if it has one.

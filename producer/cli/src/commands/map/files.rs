@@ -46,9 +46,9 @@ pub fn is_there(args: &Map) -> bool {
     }
 }
 
-/// Empties the file for what does not succeed.
+/// Opens the file for what does not succeed, and leaves in it what is there.
 pub fn failed(args: &Map) -> Result<Option<FailedFile>, Exit> {
-    args.failed.as_deref().map(FailedFile::create).transpose()
+    args.failed.as_deref().map(FailedFile::open).transpose()
 }
 
 /// Opens the input.

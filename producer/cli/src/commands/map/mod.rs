@@ -86,9 +86,25 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     let _ = go.send(());
     let answers = Answers::new(handle, args.unordered, ended, findings.clone());
     let (summary, max_failures) = (args.summary, args.max_failures.unwrap_or(u64::MAX));
-    let mut run =
-        Run { client, batch, answers, findings, printer, keeper, deadline, summary, max_failures, from: 0, cut: None };
-    let ended = run.run(signals).await.map_err(|exit| run.with_hint(exit));
+    let mut run = Run {
+        client,
+        batch,
+        answers,
+        findings,
+        keeper,
+        deadline,
+        summary,
+        max_failures,
+        failed_earlier: printer.failed(),
+        printer,
+        from: 0,
+        cut: None,
+    };
+    let ended = match run.run(signals).await {
+        Err(exit) if run.printer.is_broken() => Err(run.unwritable(exit).await),
+        ended => ended,
+    };
+    let ended = ended.map_err(|exit| run.with_hint(exit));
     let written = run.write_failed(unread).await;
     ended.and(written)
 }
@@ -109,6 +125,8 @@ struct Run {
     deadline: Instant,
     summary: Option<SummaryForm>,
     max_failures: u64,
+    /// Failures that are printed now, and happened in an earlier run.
+    failed_earlier: u64,
     /// Tasks before this one go on, although nobody waits for them.
     from: u64,
     /// The batch is cancelled as a whole, and the output can be gone on with: what was cancelled is not printed, nor
@@ -193,7 +211,7 @@ impl Run {
                 Some(Ok(answered)) => self.print(answered).await?,
                 None => return Ok(End::All),
             }
-            if self.printer.failed() >= self.max_failures {
+            if self.printer.failed() - self.failed_earlier >= self.max_failures {
                 return Ok(End::Failures);
             }
         }
@@ -206,12 +224,16 @@ impl Run {
         }
         if matches!(answered.result, Err(TaskError::NotKept(_)))
             && self.printer.is_bare()
-            && let Some(mut keeper) = self.keeper.take()
+            && let Some(keeper) = self.keeper.take()
         {
             say!("gristmill: warning: an output that is not kept has no line: --resume can go on only with --records");
-            keeper.complete();
+            keeper.forget();
         }
+        let (is_earlier, failed) = (answered.task.batch != self.batch, self.printer.failed());
         self.printer.take(&self.findings, answered)?;
+        if is_earlier {
+            self.failed_earlier += self.printer.failed() - failed;
+        }
         if self.printer.is_flushed() {
             self.answers.acknowledge();
         }
@@ -255,12 +277,21 @@ impl Run {
         }
         if is_complete
             && !is_cut
-            && let Some(mut keeper) = self.keeper.take()
+            && let Some(keeper) = self.keeper.take()
         {
             self.answers.close().await;
             keeper.complete();
         }
         Ok(())
+    }
+
+    /// Nobody gets what would come: the rest is cancelled.
+    async fn unwritable(&mut self, exit: Exit) -> Exit {
+        let batch = self.batch;
+        match self.cancel().await {
+            Ok(()) => exit.and_say(&format!("cancelled what had not started of the batch {batch}")),
+            Err(_) => exit.and_say(&format!("the batch {batch} could not be cancelled")),
+        }
     }
 
     /// What an error leaves to do.

@@ -29,6 +29,8 @@ pub struct Printer {
     buffer: Vec<u8>,
     printed: u64,
     failed: u64,
+    /// Something could not be written.
+    is_broken: bool,
     not_kept: u64,
     first_failure: Option<String>,
     progress: Progress,
@@ -46,6 +48,7 @@ impl Printer {
             buffer: Vec::new(),
             printed: 0,
             failed: 0,
+            is_broken: false,
             not_kept: 0,
             first_failure: None,
             progress: Progress::counting("results"),
@@ -131,7 +134,18 @@ impl Printer {
         Some(format!("{} of {} did not succeed; the first: {first}", self.failed, counted(self.printed, self.noun)))
     }
 
+    /// Whether the output or the file of what failed cannot be written.
+    pub fn is_broken(&self) -> bool {
+        self.is_broken
+    }
+
     pub fn flush(&mut self) -> Result<(), Exit> {
+        let written = self.write_buffer();
+        self.is_broken |= written.is_err();
+        written
+    }
+
+    fn write_buffer(&mut self) -> Result<(), Exit> {
         if !self.buffer.is_empty() {
             let (out, buffer) = (&mut self.out, &self.buffer);
             self.progress.aside(|| out.write_all(buffer).and_then(|()| out.flush()))?;
