@@ -45,7 +45,7 @@ impl Scene {
         fs::write(self.path("in"), lines).unwrap();
     }
 
-    fn map_args<'a>(&self, more: &[&'a str]) -> Vec<String> {
+    fn map_args(&self, more: &[&str]) -> Vec<String> {
         let (input, output) = (self.path("in"), self.path("out"));
         let fixed = ["map", "noted", "--input", &input, "--output", &output];
         fixed.iter().chain(more).map(|arg| (*arg).to_owned()).collect()
@@ -223,7 +223,8 @@ fn too_many_failures_are_an_interruption_and_failed_rows_are_gathered_again() {
     let mut rows: Vec<String> = scene.read("failed").lines().map(str::to_owned).collect();
     let mut wanted: Vec<String> =
         (0..ITEMS).filter(|&n| is_bad(n) || n % 14 == 7).map(|n| line(n).trim().to_owned()).collect();
-    (rows.sort(), wanted.sort());
+    rows.sort();
+    wanted.sort();
     assert_eq!(rows, wanted);
     scene.assert_each_ran_once((0..ITEMS).filter(|&n| !is_bad(n)).count() as u64);
 }
