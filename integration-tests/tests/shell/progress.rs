@@ -1,5 +1,6 @@
 //! What a terminal shows while a command takes its time, and that nothing of it is left, or reaches the data.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 
 use gristmill_integration_tests::{Redis, WorkerOptions, binaries};
@@ -8,18 +9,30 @@ use crate::rig::{Rig, assert_says, batch_of, quiet};
 
 /// Runs a command of the shell on a terminal of its own; returns all that the terminal got.
 fn on_terminal(redis: &Redis, command: &str) -> String {
+    watched_on_terminal(redis, command, |_| {})
+}
+
+/// The same; `watch` is shown all that the terminal got so far, whenever it got something.
+fn watched_on_terminal(redis: &Redis, command: &str, mut watch: impl FnMut(&str)) -> String {
     let program = binaries::find("gristmill");
     let command = command.replace("gristmill", &program.display().to_string());
-    let output = Command::new("script")
+    let mut child = Command::new("script")
         .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
         .env("GRISTMILL_REDIS", redis.url())
         .env("TERM", "xterm")
         .env_remove("GRISTMILL_LOG")
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .expect("script, of the package bsdutils");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{command}: {text}");
+    let (mut got, mut part) = (Vec::new(), [0; 4096]);
+    let mut stdout = child.stdout.take().unwrap();
+    while let Ok(bytes @ 1..) = stdout.read(&mut part) {
+        got.extend_from_slice(&part[..bytes]);
+        watch(&String::from_utf8_lossy(&got));
+    }
+    let text = String::from_utf8_lossy(&got).into_owned();
+    assert!(child.wait().unwrap().success(), "{command}: {text}");
     text
 }
 
@@ -86,6 +99,45 @@ fn a_map_shows_how_far_it_is_and_leaves_nothing_behind() {
     assert_says(&text, &[" results, ", "/s"]);
     assert_eq!(screen(&text), [""; 0]);
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "1\n4\n9\n16\n25\n36\n");
+}
+
+#[test]
+fn the_bar_counts_what_running_tasks_tell() {
+    let rig = Rig::with(WorkerOptions::new().program(binaries::find("stateful-worker")).consumers(2));
+    let files = tempfile::tempdir().unwrap();
+    let path = |name: &str| files.path().join(name).display().to_string();
+    let (input, output, until) = (path("in"), path("out"), path("until"));
+    std::fs::write(&input, format!("[425, \"{until}\"]\n").repeat(2)).unwrap();
+    let command = |command: &str| format!("timeout 40 gristmill {command} --output {output}");
+    let mut before = None;
+    // Both are at 42.5 %, and so is the bar of 20 signs.
+    let is_told = |text: &str| {
+        let lines: Vec<&str> = text.split(['\r', '\n']).collect();
+        lines.iter().any(|line| {
+            line.contains("========> ") && line.contains(" 0 of 2 results, ") && line.contains(", 42% step")
+        })
+    };
+    let map = command(&format!("map steps --chunk 1 --input {input}"));
+    let text = watched_on_terminal(&rig.redis, &map, |text| {
+        if before.is_none() && is_told(text) {
+            before = Some(text.to_owned());
+            std::fs::write(&until, "").unwrap();
+        }
+    });
+    let before = before.unwrap_or_else(|| panic!("what runs is not told: {text}"));
+    assert!(!before.contains(" left") && !before.contains("/s"), "nothing has ended: {before}");
+    assert_eq!(screen(&text), [""; 0]);
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "425\n425\n");
+
+    std::fs::remove_file(&until).unwrap();
+    let detached = quiet(rig.cli.run(&["map", "steps", "--chunk", "1", "--input", &input, "--detach"]));
+    let text = watched_on_terminal(&rig.redis, &command(&format!("results {} --wait", detached.trim())), |text| {
+        if is_told(text) {
+            std::fs::write(&until, "").unwrap();
+        }
+    });
+    assert!(is_told(&text), "{text}");
+    assert_eq!(std::fs::read_to_string(&output).unwrap(), "425\n425\n");
 }
 
 #[test]

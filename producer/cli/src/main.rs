@@ -20,6 +20,7 @@ mod private;
 mod progress;
 mod record;
 mod resume;
+mod running;
 mod said;
 mod say;
 mod schema;

@@ -15,10 +15,12 @@ use crate::args::{Global, Results};
 use crate::counted::counted;
 use crate::exit::Exit;
 use crate::id::Id;
+use crate::running::Running;
 use crate::{ids, say, session};
 
 /// How often somebody who watches is told anew how many tasks there are.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 
 pub async fn run(global: &Global, args: Results) -> Result<(), Exit> {
     let all = ids::all(&args.ids).await?;
@@ -69,8 +71,10 @@ async fn collect(client: &Client, batch: BatchId, wait: bool, printer: &mut Prin
         Stream::Present(client.results_present(batch))
     };
     let before = printer.printed();
-    let mut looks = interval(LOOK_EVERY);
+    let mut running = Running::new(client, batch);
+    let (mut looks, mut ticks) = (interval(LOOK_EVERY), interval(PROGRESS_EVERY));
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let item = match stream.next().now_or_never() {
             Some(item) => item,
@@ -82,6 +86,10 @@ async fn collect(client: &Client, batch: BatchId, wait: bool, printer: &mut Prin
                     item = stream.next() => item,
                     _ = looks.tick(), if printer.is_seen() => {
                         show_total(client, batch, printer).await?;
+                        continue;
+                    }
+                    _ = ticks.tick(), if printer.is_seen() => {
+                        printer.show(&mut running);
                         continue;
                     }
                 }

@@ -28,6 +28,7 @@ use crate::counted::counted;
 use crate::exit::Exit;
 use crate::input::{self, Arguments, Findings, Input, Reading};
 use crate::resume::{Answered, Keeper};
+use crate::running::Running;
 use crate::signals::Signals;
 use crate::{kernel_check, say, session};
 
@@ -85,6 +86,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
     // The map waits for it for as long as its handle lives.
     let _ = go.send(());
     let answers = Answers::new(handle, args.unordered, ended, findings.clone());
+    let running = Running::new(&client, batch);
     let (summary, max_failures) = (args.summary, args.max_failures.unwrap_or(u64::MAX));
     let mut run = Run {
         client,
@@ -97,6 +99,7 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
         max_failures,
         failed_earlier: printer.failed(),
         printer,
+        running,
         from: 0,
         cut: None,
     };
@@ -120,6 +123,7 @@ struct Run {
     answers: Answers,
     findings: Arc<Findings>,
     printer: Printer,
+    running: Running,
     /// Of an output that can be gone on with.
     keeper: Option<Keeper>,
     deadline: Instant,
@@ -155,11 +159,11 @@ impl Run {
     }
 
     /// Shows how far it is, and says at the end what came of it.
-    fn show_progress(&self) {
+    fn show_progress(&mut self) {
         let progress = self.printer.progress();
         if progress.is_seen() {
             let ended = self.answers.summary().map_or(0, |summary| summary.ended());
-            progress.set(self.printer.printed().max(ended));
+            self.running.show(self.printer.printed().max(ended), progress);
             if let Some(rows) = self.findings.rows() {
                 progress.set_total(rows);
             }

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::output::{Form, Line, OutputFormat};
 use crate::progress::Progress;
 use crate::record::{Answer, not_kept};
+use crate::running::Running;
 use crate::say;
 
 /// What is gathered before it is written.
@@ -61,7 +62,11 @@ impl Printer {
     /// So many there will be.
     pub fn set_total(&self, total: u64) {
         self.progress.set_total(total);
-        self.progress.set(self.printed);
+    }
+
+    /// Shows how far it is, with what runs.
+    pub fn show(&self, running: &mut Running) {
+        running.show(self.printed, &self.progress);
     }
 
     pub fn print(&mut self, task: TaskId, result: Result<Vec<u8>, TaskError>) -> Result<(), Exit> {
