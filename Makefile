@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench-recovery bench-peers
+.PHONY: help demo test lint bench-recovery bench-maps bench-peers
 # rustup may have installed cargo for later shells only.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
@@ -22,6 +22,12 @@ lint: ## what needs no Redis: format, lints, licences
 bench-recovery: ## how soon work goes on when something has died (release build, about five minutes)
 	@cargo build --release --locked -p gristmill-benchmarks
 	@"$${CARGO_TARGET_DIR:-target}/release/gristmill-benchmarks" recovery
+
+bench-maps: ## 10,000,000 lines, 1,000,000 with interruptions, 1 GiB of shared input (release build, about ten minutes)
+	@cargo build --release --locked -p gristmill-cli -p gristmill-worker -p gristmill-benchmarks
+	@status=0; for mode in lines resume shared; do \
+		"$${CARGO_TARGET_DIR:-target}/release/gristmill-benchmarks" $$mode || status=1; echo; \
+	done; exit $$status
 
 bench-peers: ## the same tasks by Celery and by Python's process pools (a few minutes; Python packages into a folder of its own)
 	@benchmarks/peers/run

@@ -76,6 +76,13 @@ pub fn beside(name: &str) -> Result<PathBuf, Box<dyn Error>> {
     Ok(path)
 }
 
+/// A field of `/proc/<process>/status` that is told in KiB; the process may be `self`.
+pub fn status_kib(process: &str, field: &str) -> Result<u64, Box<dyn Error>> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
+
 /// User and system time of a process, µs. Ticks are 10 ms, so the figure needs a run of seconds.
 pub fn cpu_us(pid: u32) -> u64 {
     const US_PER_TICK: u64 = 10_000;

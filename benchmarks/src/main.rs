@@ -3,6 +3,9 @@
 //!
 //! `cargo build --release && target/release/gristmill-benchmarks`
 //!
+//! `make bench-maps`, or one of its parts:
+//! `gristmill-benchmarks lines [N]`: memory of client and Redis for a stream of 10,000,000 lines.
+//! `gristmill-benchmarks resume [N]`: a map of 1,000,000 items that is killed, interrupted and gone on with.
 //! `gristmill-benchmarks shared`: bytes through Redis for 1 GiB of shared input, and what it costs per task.
 //!
 //! `make bench-recovery`, or `gristmill-benchmarks recovery`: how soon work goes on when something died.
@@ -10,6 +13,7 @@
 mod fleet;
 mod floor;
 mod idle;
+mod maps;
 mod memory;
 mod recovery;
 mod roundtrip;
@@ -45,9 +49,13 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     match args.next().as_deref() {
         None => measure().await.map(|()| true),
         Some("floor") => floor::run().map(|()| true),
+        Some("lines") => maps::lines::run(args).await,
         Some("recovery") => recovery::run(args).await,
+        Some("resume") => maps::resume::run(args).await,
         Some("shared") => shared_input::run(args).await,
-        Some(other) => Err(format!("{other:?} is unknown: use no argument, recovery or shared").into()),
+        Some(other) => {
+            Err(format!("{other:?} is unknown: use no argument, floor, lines, recovery, resume or shared").into())
+        }
     }
 }
 

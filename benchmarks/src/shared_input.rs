@@ -2,12 +2,11 @@
 //! task besides.
 
 use std::error::Error;
-use std::fs;
 use std::time::Instant;
 
 use gristmill::{Client, SubmitOptions};
 
-use crate::fleet::{Fleet, cpu_us};
+use crate::fleet::{Fleet, cpu_us, status_kib};
 
 mod kernels {
     gristmill::remote_kernel! {
@@ -147,9 +146,7 @@ impl Moved {
 }
 
 fn status_mib(process: &str, field: &str) -> Result<u64, Box<dyn Error>> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).ok_or("no such field")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? >> 10)
+    Ok(status_kib(process, field)? >> 10)
 }
 
 fn sum(bytes: &[u8]) -> u64 {
