@@ -14,9 +14,14 @@
 //!     for sum in client.map(sum_sqrt, (0..100).map(|n| n * 1000))? {
 //!         println!("{}", sum?);
 //!     }
+//!     println!("{} workers", client.wait(client.inner().workers())??.len());
 //!     Ok(())
 //! }
 //! ```
+//!
+//! A map is an iterator, with [`next_timeout`](MapHandle::next_timeout) for those who cannot wait for long. What has no form
+//! of its own here (streams as input, results as MessagePack, whatever looks at queues, workers and dead letters) is waited
+//! for with [`Client::wait`].
 
 mod background;
 mod batch;
