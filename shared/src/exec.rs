@@ -88,10 +88,13 @@ pub struct ExecOutput {
     pub user_ms: u64,
     /// The same in the system.
     pub system_ms: u64,
-    /// The most memory that one of these processes held; never less than the worker's own process.
+    /// The most memory that one of these processes held; never less than the worker's own process that started it.
     pub max_rss_bytes: u64,
     /// How long it ran.
     pub run_ms: u64,
+    /// The attempt at which it ended so, from 1; 0: a worker of another version did not say.
+    #[serde(default)]
+    pub attempt: u16,
 }
 
 /// A text is taken as its bytes, so that nobody has to write base64 for it.

@@ -122,7 +122,7 @@ impl SharedInput {
         let Source::Bytes(bytes) = &state.source else { return Err(state.source.gone(type_name::<T>())) };
         let before = (self.gauge.held)();
         let decoded: Result<T, _> = codec::decode_slice(bytes);
-        let decoded = decoded.map(Arc::new).map_err(|error| misfit::<T>(&error));
+        let decoded = decoded.map(Arc::new).map_err(|error| misfit(bytes, &error));
         if decoded.is_ok() {
             let (plain, taken) = (bytes.len() as u64, Arc::strong_count(bytes) > 1);
             if !taken {
@@ -162,9 +162,28 @@ impl SharedInput {
 }
 
 /// Some errors quote what does not fit, which may be all of it.
-fn misfit<T>(error: &CodecError) -> String {
+fn misfit(bytes: &[u8], error: &CodecError) -> String {
     let why: String = error.to_string().chars().take(MISFIT_CHARS_MAX).collect();
-    format!("the shared input is no {}: {why}", type_name::<T>())
+    let sent = in_words(bytes);
+    format!(
+        "the shared input is {sent}, and the kernel takes something else: {why} (of the command line, --shared sends a \
+         JSON value, --shared-bytes binary data)"
+    )
+}
+
+/// What a MessagePack value is, by its first byte.
+fn in_words(bytes: &[u8]) -> &'static str {
+    match bytes.first() {
+        Some(0xc0) => "null",
+        Some(0xc2 | 0xc3) => "true or false",
+        Some(0xc4..=0xc6) => "binary data",
+        Some(0xa0..=0xbf | 0xd9..=0xdb) => "a text",
+        Some(0x90..=0x9f | 0xdc | 0xdd) => "an array",
+        Some(0x80..=0x8f | 0xde | 0xdf) => "a map",
+        Some(0x00..=0x7f | 0xe0..=0xff | 0xca..=0xd3) => "a number",
+        Some(_) => "a value of another kind",
+        None => "empty",
+    }
 }
 
 impl Source {

@@ -22,13 +22,32 @@ fn it_is_decoded_once() {
 }
 
 #[test]
+fn what_was_sent_is_named_in_words() {
+    let words = |bytes: Vec<u8>| {
+        let error = input(bytes).0.get::<(u8, bool, String, [u8; 7])>().unwrap_err().to_string();
+        error.strip_prefix("the shared input is ").unwrap().split(',').next().unwrap().to_owned()
+    };
+    assert_eq!(words(codec::encode(&BTreeMap::from([(1, 2)])).unwrap()), "a map");
+    assert_eq!(words(codec::encode(&[1, 2]).unwrap()), "an array");
+    assert_eq!(words(codec::encode(&Bytes(vec![7; 300])).unwrap()), "binary data");
+    assert_eq!(words(codec::encode(&"x".repeat(300)).unwrap()), "a text");
+    assert_eq!(words(codec::encode(&()).unwrap()), "null");
+    assert_eq!(words(codec::encode(&true).unwrap()), "true or false");
+    for number in [7, -7, 300, -300, i64::MAX, i64::MIN] {
+        assert_eq!(words(codec::encode(&number).unwrap()), "a number", "{number}");
+    }
+    assert_eq!(words(codec::encode(&0.5).unwrap()), "a number");
+}
+
+#[test]
 fn what_does_not_fit_is_said_every_time() {
     let text = "text ".repeat(1_000);
     let (input, _) = input(codec::encode(&text).unwrap());
     for _ in 0..2 {
         let error = input.get::<Vec<u64>>().unwrap_err().to_string();
-        assert!(error.starts_with("the shared input is no alloc::vec::Vec<u64>: invalid type: string"), "{error}");
-        assert!(error.len() < 400, "{} bytes", error.len());
+        let told = "the shared input is a text, and the kernel takes something else: invalid type: string";
+        assert!(error.starts_with(told) && error.ends_with("--shared-bytes binary data)"), "{error}");
+        assert!(error.len() < 500, "{} bytes", error.len());
     }
     let error = input.bytes().unwrap_err().to_string();
     assert_eq!(error, "the shared input is no binary data: a text stands where binary data is expected");

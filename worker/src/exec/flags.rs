@@ -13,9 +13,13 @@ use super::pattern::Pattern;
 #[command(next_help_heading = "Programs as tasks")]
 pub(crate) struct ExecFlags {
     /// Offer the kernel `exec` for commands that fit this pattern: words, separated by blanks, that match the
-    /// program and its arguments one by one. * within a word is any text, a last word * any further arguments:
-    /// 'convert /data/*.png *'. Several: repeat it, or separate them by ;. Whoever can submit tasks can run what fits,
-    /// as the user of this worker: 'python3 *' is any code at all, 'python3 /srv/train.py *' is not.
+    /// program and its arguments one by one. A word * is any argument, a last word * any further ones. * within a word
+    /// is any text, with / but without a .. of a path: 'convert /data/*.png *' reads no file outside of /data by its
+    /// first argument, unless a symbolic link leads there. Nothing binds what a * alone stands for: any path, and any
+    /// option that the program has. Several: repeat it, or separate them by ;. Whoever can submit tasks can run what
+    /// fits, as the user of this worker: 'python3 *' is any code at all, 'python3 /srv/train.py *' is not. A worker
+    /// refuses for good what does not fit, though another one may allow it: those that serve a queue need the same
+    /// patterns.
     #[arg(long = "allow-exec", value_name = "PATTERN", env = "GRISTMILL_ALLOW_EXEC", value_delimiter = ';')]
     patterns: Vec<String>,
     /// Environment variables that tasks may set for programs, * for any text: OMP_*,SEED. None that decides what code

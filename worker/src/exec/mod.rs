@@ -75,7 +75,7 @@ impl Policy {
         }
         let stdin = args.stdin.as_deref().unwrap_or_default();
         let ran = running::run(command, stdin, keep, context).map_err(|error| report::not_started(args, &error))?;
-        report::report(ran)
+        report::report(ran, context.attempt())
     }
 
     /// The operator sees what was asked for, the caller no more of the patterns than how many there are.
@@ -86,8 +86,10 @@ impl Policy {
             1 => "the one pattern".to_owned(),
             many => format!("any of the {many} patterns"),
         };
+        let up = argv.iter().any(|element| pattern::ups(element) > 0);
+        let why = if up { ", in which * stands for no .. in a path" } else { "" };
         refused(format!(
-            "this worker does not allow this command of {:?}: it does not fit {patterns} of its --allow-exec",
+            "this worker does not allow this command of {:?}: it does not fit {patterns} of its --allow-exec{why}",
             report::shortened(&argv[0])
         ))
     }

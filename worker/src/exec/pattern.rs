@@ -1,8 +1,8 @@
 //! Which commands a worker runs: patterns of exact words.
 //!
 //! Words stand apart by blanks and match the elements of a command one by one. `*` within a word stands for any
-//! text within that element, and a last word that is `*` alone for any further elements. A pattern says all
-//! that there is to say: nothing is quoted, expanded or looked up.
+//! text within that element that makes no `..` of a path; a word that is `*` alone for any element, and as the last
+//! one for any further elements. A pattern says all that there is to say: nothing is quoted, expanded or looked up.
 
 use std::fmt;
 
@@ -52,8 +52,19 @@ impl Pattern {
     /// Whether it allows this one.
     pub(super) fn allows(&self, argv: &[String]) -> bool {
         let fits = if self.open { argv.len() >= self.words.len() } else { argv.len() == self.words.len() };
-        fits && !argv.is_empty() && self.words.iter().zip(argv).all(|(word, element)| matches(word, element))
+        fits && !argv.is_empty() && self.words.iter().zip(argv).all(|(word, element)| fits_word(word, element))
     }
+}
+
+/// Whether a word of a pattern allows an element. What lies beneath `/data/*` does not lead out of `/data` again:
+/// the element has no `..` besides those of the word. A word that is a star alone binds nothing.
+fn fits_word(word: &str, element: &str) -> bool {
+    matches(word, element) && (word == "*" || ups(element) <= ups(word))
+}
+
+/// How often a path goes up. A `..` of a word is there in all that the word matches, so that more are of a star.
+pub(super) fn ups(path: &str) -> usize {
+    path.split('/').filter(|part| *part == "..").count()
 }
 
 impl fmt::Display for Pattern {
@@ -127,6 +138,28 @@ mod tests {
         assert!(!allows("convert /data/*.png *x*", &["convert", "/data/a.png", "10"]));
         assert!(allows("echo * end", &["echo", "", "end"]));
         assert!(!allows("echo * end", &["echo", "end"]));
+    }
+
+    #[test]
+    fn a_star_in_a_word_does_not_lead_out_of_a_directory() {
+        let out = ["../x.py", "a/../../x.py", "../../../tmp/x.py", "a/..//x.py", "./../x.py"];
+        for rest in out {
+            assert!(!allows("python3 /srv/play/*.py *", &["python3", &format!("/srv/play/{rest}")]), "{rest}");
+            assert!(!allows("train --in=/data/*", &["train", &format!("--in=/data/{rest}")]), "{rest}");
+        }
+        for inside in ["a.py", "a/b.py", "..a.py", "a...py", "a/.b/...py", "a b/c.py"] {
+            assert!(allows("python3 /srv/play/*.py *", &["python3", &format!("/srv/play/{inside}")]), "{inside}");
+        }
+        for (word, element) in [("/data/*", "/data/.."), ("/data/.*", "/data/.."), ("/data/*.", "/data/..")] {
+            assert!(!allows(&format!("ls {word}"), &["ls", element]), "{word}");
+        }
+        for (word, element) in [("/opt/*/sh", "/opt/../sh"), ("/data*", "/data/../etc"), ("*/x", "../x")] {
+            assert!(!allows(&format!("ls {word}"), &["ls", element]), "{word}");
+        }
+        // What the operator wrote is meant, and no more of it.
+        assert!(allows("ls ../*", &["ls", "../a"]) && !allows("ls ../*", &["ls", "../a/../.."]));
+        // A star alone is any argument, as the last one is.
+        assert!(allows("cp * /data/", &["cp", "../a", "/data/"]) && allows("ls *", &["ls", "../a"]));
     }
 
     #[test]

@@ -14,13 +14,13 @@ use super::running::Ran;
 const LINE_MAX: usize = 300;
 
 /// The result of a program that ended well, or the failure of one that did not.
-pub(super) fn report(ran: Ran) -> Result<ExecOutput, KernelError> {
+pub(super) fn report(ran: Ran, attempt: u16) -> Result<ExecOutput, KernelError> {
     if ran.told.ended {
         return Err(KernelError::fatal("the program was ended because its task was cancelled"));
     }
     let status = ran.spent.reaped.status;
     let asked = if ran.told.limit { " after its soft time limit" } else { "" };
-    let output = output(ran);
+    let output = output(ran, attempt);
     match (status.code(), status.signal()) {
         (Some(0), _) => Ok(output),
         (Some(code), _) => Err(failure(KIND_EXIT, format!("exit status {code}{asked}"), output)),
@@ -33,7 +33,7 @@ pub(super) fn report(ran: Ran) -> Result<ExecOutput, KernelError> {
     }
 }
 
-fn output(ran: Ran) -> ExecOutput {
+fn output(ran: Ran, attempt: u16) -> ExecOutput {
     let status = ran.spent.reaped.status;
     ExecOutput {
         exit_code: status.code(),
@@ -46,6 +46,7 @@ fn output(ran: Ran) -> ExecOutput {
         system_ms: ran.spent.system.as_millis() as u64,
         max_rss_bytes: ran.spent.reaped.peak_rss_bytes,
         run_ms: ran.run.as_millis() as u64,
+        attempt,
     }
 }
 

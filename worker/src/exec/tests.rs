@@ -57,6 +57,7 @@ fn a_program_gets_its_input_and_its_output_is_kept() {
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"three\0lines\xff\n"[..], &b"bad\n"[..]));
     assert_eq!((output.stdout_bytes, output.stderr_bytes), (13, 4));
     assert!(output.max_rss_bytes > 100 << 10, "{output:?}");
+    assert_eq!(output.attempt, 1);
 }
 
 #[test]
