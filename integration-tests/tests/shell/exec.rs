@@ -87,6 +87,10 @@ fn failures_are_told_counted_and_written_for_another_run() {
 #[test]
 fn what_fails_is_tried_again() {
     let rig = rig();
+    let last = "[ $GRISTMILL_ATTEMPT = 2 ] || exit 1";
+    let record = quiet(rig.cli.run(&script(&["--retries", "1", "--backoff", "10ms", "--json"], last, &[])));
+    let record: Value = serde_json::from_str(&record).unwrap();
+    assert_eq!((&record["outcome"], &record["attempt"]), (&"succeeded".into(), &2.into()), "{record}");
     let folder = tempfile::tempdir().unwrap();
     let trace = folder.path().join("trace").display().to_string();
     let third = "echo $GRISTMILL_ATTEMPT >> \"$1\"; [ $GRISTMILL_ATTEMPT = 3 ] && echo well";
@@ -228,6 +232,58 @@ fn a_directory_of_results_lets_a_run_go_on() {
     assert_eq!(fs::read_to_string(&marks).unwrap(), "1\n2\n3\n2\n");
     let output = rig.cli.run(&["exec", "--grid", "n=1..3", "--results-dir", out, "--resume", "--", "echo", "{n}"]);
     assert_says(&error(&output, 2), &["is of another command"]);
+    let input = folder.path().join("input");
+    fs::write(&input, "other").unwrap();
+    let options = ["--grid", "n=1..3", "--results-dir", out, "--resume", "--stdin", input.to_str().unwrap()];
+    let output = rig.cli.run(&script(&options, job, &[&marks, "{n}"]));
+    assert_says(&error(&output, 2), &["with another --env, --cwd or --stdin"]);
+}
+
+#[test]
+fn after_a_timeout_only_what_was_not_submitted_is_for_another_run() {
+    let rig = rig();
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again.csv").display().to_string();
+    let marks = folder.path().join("marks").display().to_string();
+    let job = "echo $2 >> \"$1\"; [ $2 = 1 ] || sleep 2";
+    let options = ["--grid", "n=1..3", "--chunk", "1", "--failed", &again, "--timeout", "1s"];
+    let output = rig.cli.run(&script(&options, job, &[&marks, "{n}"]));
+    assert_eq!(output.code, 4, "{}", output.stderr);
+    assert_says(&output.stderr, &["those that were submitted go on"]);
+    assert_eq!(fs::read_to_string(&again).unwrap(), "", "all were submitted");
+    eventually("they do go on", || (fs::read_to_string(&marks).ok()?.lines().count() == 3).then_some(()));
+}
+
+#[test]
+fn an_error_here_leaves_the_rows_for_another_run() {
+    let rig = rig();
+    let folder = tempfile::tempdir().unwrap();
+    let (again, dir) = (folder.path().join("again.csv"), folder.path().join("out"));
+    // In place of the directory of the second job stands something that cannot be replaced by one.
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(".000002.new"), "").unwrap();
+    let (again, dir) = (again.to_str().unwrap(), dir.to_str().unwrap());
+    let output = rig.cli.run(&[
+        "exec",
+        "--grid",
+        "n=1..3",
+        "--grid",
+        "s=x,\"y,z\"",
+        "--chunk",
+        "1",
+        "--failed",
+        again,
+        "--results-dir",
+        dir,
+        "--",
+        "echo",
+        "{n}{s}",
+    ]);
+    assert_eq!((output.code, output.stdout.as_str()), (2, "1x\n"), "{}", output.stderr);
+    assert_says(&output.stderr, &["cannot write", "000002"]);
+    assert_eq!(fs::read_to_string(again).unwrap(), "n,s\n1,\"y,z\"\n2,x\n2,\"y,z\"\n3,x\n3,\"y,z\"\n");
+    let rest = rig.cli.run(&["exec", "-a", again, "--dry-run", "--", "echo", "{n}{s}"]);
+    assert!(quiet(rest).starts_with("echo 1y,z\n"));
 }
 
 #[test]
@@ -265,6 +321,10 @@ fn what_is_wrong_is_told_before_anything_runs() {
         (&["--output-max", "16MiB", "--", "echo"], "use at most 15MiB"),
         (&["-a", "/nowhere", "--", "echo"], "cannot read /nowhere"),
         (&["--resume", "--", "echo"], "--results-dir"),
+        (&["--shared", "/x", "--", "echo"], "no program can read it; --stdin"),
+        (&["--shared-bytes", "/x", "--", "echo"], "no program can read it; --stdin"),
+        (&["--ignore-result", "--json", "--", "echo"], "keeps nothing that --json could show"),
+        (&["--ignore-result", "--results-dir", "/x", "--", "echo"], "keeps nothing that --results-dir could show"),
     ] {
         let line = error(&rig.cli.run(&[&["exec"], args].concat()), 2);
         assert_says(&line, &[told]);

@@ -13,7 +13,12 @@ fn on_terminal(redis: &Redis, command: &str) -> String {
 }
 
 /// The same; `watch` is shown all that the terminal got so far, whenever it got something.
-fn watched_on_terminal(redis: &Redis, command: &str, mut watch: impl FnMut(&str)) -> String {
+fn watched_on_terminal(redis: &Redis, command: &str, watch: impl FnMut(&str)) -> String {
+    typed_on_terminal(redis, command, Stdio::null(), watch)
+}
+
+/// The same with what somebody types.
+fn typed_on_terminal(redis: &Redis, command: &str, typed: Stdio, mut watch: impl FnMut(&str)) -> String {
     let program = binaries::find("gristmill");
     let command = command.replace("gristmill", &program.display().to_string());
     let mut child = Command::new("script")
@@ -21,7 +26,7 @@ fn watched_on_terminal(redis: &Redis, command: &str, mut watch: impl FnMut(&str)
         .env("GRISTMILL_REDIS", redis.url())
         .env("TERM", "xterm")
         .env_remove("GRISTMILL_LOG")
-        .stdin(Stdio::null())
+        .stdin(typed)
         .stdout(Stdio::piped())
         .spawn()
         .expect("script, of the package bsdutils");
@@ -99,6 +104,18 @@ fn a_map_shows_how_far_it_is_and_leaves_nothing_behind() {
     assert_says(&text, &[" results, ", "/s"]);
     assert_eq!(screen(&text), [""; 0]);
     assert_eq!(std::fs::read_to_string(&output).unwrap(), "1\n4\n9\n16\n25\n36\n");
+}
+
+#[test]
+fn who_types_the_rows_is_told_and_sees_what_they_type() {
+    let rig = rig();
+    let typed = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(typed.path(), "0.5\n").unwrap();
+    for command in ["gristmill map sleep", "gristmill exec -a - --dry-run -- echo"] {
+        let text = typed_on_terminal(&rig.redis, command, typed.reopen().unwrap().into(), |_| {});
+        assert_says(&text, &["gristmill: reading rows from the terminal, end with Ctrl-D"]);
+        assert!(!text.contains(" results") && !text.contains("\x1b["), "{text:?}");
+    }
 }
 
 #[test]

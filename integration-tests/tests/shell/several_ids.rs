@@ -19,6 +19,9 @@ fn ids_of_one_command_are_those_of_another() {
     let states = rows(&rig.cli.run_with(&["status", "-", "--json"], &ids));
     let of = |field: &str| states.iter().map(|row| row[field].clone()).collect::<Vec<_>>();
     assert_eq!(of("task"), given);
+    // As that prints them: an array of objects.
+    let printed = rig.cli.run_with(&["status", "-", "--json"], &ids).stdout;
+    assert_eq!(quiet(rig.cli.run_with(&["results", "-"], &printed)), "4\n9\n16\n");
     assert_eq!(rig.cli.run(&["status", given[0], given[1]]).stdout.matches("\n\n").count(), 1);
     // What `map --records` prints names tasks, too; a single one of several can be asked for.
     let records = quiet(rig.cli.run_with(&["map", "echo", "--records"], "\"a\"\n\"b\"\n"));

@@ -193,6 +193,21 @@ fn the_rows_that_failed_run_again() {
 }
 
 #[test]
+fn points_of_a_grid_that_failed_become_the_table_that_the_name_says() {
+    let mut rig = Rig::start();
+    for (name, header) in [("failed.csv", "samples,seed\n"), ("failed.tsv", "samples\tseed\n")] {
+        let failed = path(&mut rig, name).to_str().unwrap().to_owned();
+        let grid = ["--grid", "samples=10,0", "--grid", "seed=1..2", "--failed", &failed];
+        assert_eq!(rig.cli.run(&[&["map", "monte_carlo_pi"], &grid[..]].concat()).code, 1);
+        let rows =
+            header.replace("samples", "0").replace("seed", "1") + &header.replace("samples", "0").replace("seed", "2");
+        assert_eq!(read(&failed), format!("{header}{rows}"));
+        let output = rig.cli.run(&["map", "monte_carlo_pi", "-i", &failed]);
+        assert_eq!((output.code, output.stdout.lines().count()), (1, 2), "{}", output.stderr);
+    }
+}
+
+#[test]
 fn what_a_bad_line_leaves_is_for_another_run() {
     let mut rig = Rig::start();
     let failed = path(&mut rig, "failed.jsonl").to_str().unwrap().to_owned();

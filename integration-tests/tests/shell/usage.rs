@@ -60,6 +60,14 @@ fn what_starts_its_own_redis_offers_no_other() {
             assert!(text.contains("--namespace"), "{text}");
         }
     }
+    for command in ["man", "completions"] {
+        let text = cli.run(&[command, "--help"]).ok();
+        assert!(!text.contains("--redis") && !text.contains("--namespace"), "{text}");
+    }
+    let map = cli.run(&["map", "--help"]).ok();
+    assert!(map.contains("3,fast,\"x,y\""), "{map}");
+    let exec = cli.run(&["exec", "--help"]).ok();
+    assert!(exec.contains("DIR/000001/stdout") && !exec.contains("--shared"), "{exec}");
 }
 
 #[test]

@@ -99,7 +99,7 @@ pub enum Command {
   gristmill status 01990000-0000-7000-8000-000000000000.0 --json
   gristmill status - < ids.txt")]
 pub struct Status {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
     /// Print JSON
@@ -112,7 +112,7 @@ pub struct Status {
   gristmill cancel 01990000-0000-7000-8000-000000000000
   gristmill cancel - < ids.txt")]
 pub struct Cancel {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
 }
@@ -154,4 +154,9 @@ fn consumers(text: &str) -> Result<Consumers, String> {
 /// Takes the place of the global one where it is refused: its help would promise what is not so.
 fn no_redis() -> Arg {
     Arg::new("redis").long("redis").value_name("URL").hide(true)
+}
+
+/// The same for what talks to nobody at all.
+fn no_namespace() -> Arg {
+    Arg::new("namespace").long("namespace").value_name("NAME").hide(true)
 }

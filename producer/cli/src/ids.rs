@@ -56,6 +56,9 @@ async fn read() -> Result<String, Exit> {
 }
 
 fn parse(text: &str) -> Result<Vec<Id>, Exit> {
+    if text.trim_start().starts_with('[') {
+        return array(text).map_err(|why| Exit::usage(format!("stdin: {why}")));
+    }
     let mut ids = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         match id_of(line.trim()) {
@@ -67,6 +70,16 @@ fn parse(text: &str) -> Result<Vec<Id>, Exit> {
     Ok(ids)
 }
 
+/// The ids of an array, as `status --json` prints one.
+fn array(text: &str) -> Result<Vec<Id>, String> {
+    let values: Vec<Value> = serde_json::from_str(text).map_err(|error| format!("not a JSON array: {error}"))?;
+    let found = (1..).zip(&values).map(|(number, value)| match id_in(value) {
+        Ok(id) => Ok(id),
+        Err(why) => Err(format!("element {number}: {why}")),
+    });
+    found.filter_map(Result::transpose).collect()
+}
+
 /// The id on a line: as it is, or in the object of a record, of a failure or of a status.
 fn id_of(line: &str) -> Result<Option<Id>, String> {
     if line.is_empty() {
@@ -76,7 +89,11 @@ fn id_of(line: &str) -> Result<Option<Id>, String> {
         return line.parse().map(Some);
     }
     let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-    let object = value.get("$error").unwrap_or(&value);
+    id_in(&value)
+}
+
+fn id_in(value: &Value) -> Result<Option<Id>, String> {
+    let object = value.get("$error").unwrap_or(value);
     let field = ["id", "task", "batch"].iter().find_map(|name| object.get(*name)?.as_str());
     match value.as_str().or(field) {
         Some(text) => text.parse().map(Some),
@@ -102,6 +119,12 @@ mod tests {
         let task = |index: u64| format!("{BATCH}.{index}");
         assert_eq!(ids, [BATCH.to_owned(), task(7), BATCH.to_owned(), task(0), task(1), BATCH.to_owned()]);
         assert_eq!(parse("").unwrap(), []);
+        let array = format!(
+            "[\n  {{\"task\":\"{BATCH}.0\"}},\n  {{\"batch\":\"{BATCH}\"}},\n \"{BATCH}.7\", {{\"id\":null}}\n]\n"
+        );
+        let ids: Vec<String> = parse(&array).unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(ids, [task(0), BATCH.to_owned(), task(7)]);
+        assert_eq!(parse("[]").unwrap(), []);
         assert_eq!("-".parse(), Ok(Ids::Stdin));
     }
 
@@ -112,6 +135,8 @@ mod tests {
             ("\n{\"value\":7}", "line 2 of stdin: no id in it"),
             ("{\"id\":7", "not JSON"),
             ("{\"id\":\"x\"}", "\"x\" is no id"),
+            ("[{\"batch\":\"x\"}]", "stdin: element 1: \"x\" is no id"),
+            ("[\"x\",", "stdin: not a JSON array"),
         ] {
             let error = format!("{:?}", parse(text).unwrap_err());
             assert!(error.contains(&why.replace('"', "\\\"")), "{error}");

@@ -40,6 +40,11 @@ impl Progress {
         progress
     }
 
+    /// Shows nothing: a person types meanwhile, and has to see what.
+    pub fn hidden() -> Self {
+        Self { bar: ProgressBar::hidden(), things: "", data_is_seen: std::io::stdout().is_terminal() }
+    }
+
     fn start(template: &str, things: &'static str) -> Self {
         // Hidden by itself unless stderr is a terminal.
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWN_PER_SECOND));

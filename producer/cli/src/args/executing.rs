@@ -13,6 +13,9 @@ use crate::times::parse_duration;
 
 #[derive(Debug, Args)]
 #[command(
+    // No program could read it: it goes to kernels.
+    mut_arg("shared", |arg| arg.hide(true)),
+    mut_arg("shared_bytes", |arg| arg.hide(true)),
     override_usage = "gristmill exec [OPTIONS] -- <PROGRAM> [ARGUMENT]...",
     after_help = "Examples:
   gristmill exec -- hostname
@@ -29,7 +32,8 @@ No shell reads the command: for pipes and variables run one, as in -- sh -c 'gzi
 is for the workers to say: gristmill-worker --allow-exec PATTERN.
 
 The output of each job comes whole, in the order of the rows: stdout to stdout, stderr to stderr. Only the last \
---output-max bytes of each are kept, and of a job that fails 6 KiB.
+--output-max bytes of each are kept, and of a job that fails 6 KiB. max_rss_bytes of --json and status.json is no \
+less than the memory of the worker process that started the program.
 
 Exit code 1 if a job failed, as everywhere; --exit-count tells how many did, as GNU parallel does."
 )]
@@ -69,14 +73,16 @@ pub struct Exec {
     /// Print a JSON object for each job instead of what it wrote
     #[arg(long)]
     pub json: bool,
-    /// Write what each job wrote to DIR/<number>/stdout and stderr, and how it ended to status.json
+    /// Write what each job wrote to DIR/<number>/stdout and stderr, and how it ended to status.json; the number has
+    /// six digits: DIR/000001/stdout
     #[arg(long, value_name = "DIR")]
     pub results_dir: Option<PathBuf>,
-    /// Do not run again what has exit code 0 in --results-dir
+    /// Do not run again what has exit code 0 in --results-dir; its command, --env, --cwd and --stdin have to be what
+    /// they were
     #[arg(long, requires = "results_dir")]
     pub resume: bool,
     /// Write the rows of jobs that did not succeed to this file, for another run; also those that were not started
-    /// because this one was ended
+    /// because this one was ended. After --timeout: those that were not submitted
     #[arg(long, value_name = "FILE")]
     pub failed: Option<PathBuf>,
     /// Once so many jobs did not succeed, cancel what has not started

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use clap_complete::Shell;
 
-use super::no_redis;
+use super::{no_namespace, no_redis};
 
 #[derive(Debug, Args)]
 #[command(
     arg = no_redis(),
+    arg = no_namespace(),
     after_help = "Examples:
   gristmill completions bash > ~/.local/share/bash-completion/completions/gristmill
   gristmill completions zsh > ~/.zfunc/_gristmill
@@ -23,6 +24,7 @@ pub struct Completions {
 #[derive(Debug, Args)]
 #[command(
     arg = no_redis(),
+    arg = no_namespace(),
     after_help = "Examples:
   gristmill man | man -l -
   gristmill man queue pause

@@ -74,7 +74,7 @@ pub struct Map {
     #[arg(long)]
     pub strings: bool,
     /// Instead of an input: every combination of these parameters; the last one varies fastest. VALUES are
-    /// integers as 1..100, steps as 0:1:0.1 (the last included), or a list as 3,fast,\"x,y\"
+    /// integers as 1..100, steps as 0:1:0.1 (the last included), or a list as 3,fast,"x,y"
     #[arg(long, value_name = "NAME=VALUES", conflicts_with_all = ["input", "input_format", "strings"])]
     pub grid: Vec<Axis>,
     /// Write results to this file instead of stdout: one JSON value per line, or what --output-format says
@@ -267,7 +267,7 @@ pub enum SummaryForm {
   gristmill results 01990000-0000-7000-8000-000000000000 --wait --output done.csv
   for n in 1 2 3; do gristmill submit square $n; done | gristmill results - --wait")]
 pub struct Results {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or in objects
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
     /// Wait until all of it has ended

@@ -60,6 +60,15 @@ impl Format {
             _ => None,
         }
     }
+
+    /// What stands between cells.
+    pub fn delimiter(self) -> Option<u8> {
+        match self {
+            Self::Csv => Some(b','),
+            Self::Tsv => Some(b'\t'),
+            Self::Jsonl | Self::Lines => None,
+        }
+    }
 }
 
 fn count(file: File, format: Format) -> io::Result<u64> {
@@ -162,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_what_stood_there() {
-        let reading = Reading { keep_sources: true, keep_args: true, keep_going: true };
+        let reading = Reading { keep_sources: true, keep_args: true, keep_going: true, grid_cells: None };
         let (findings, tasks, _) = run(source("n,s\r\n1,\"x,y\"\nz\n2,\n", Format::Csv), &Value::Null, reading);
         assert_eq!(tasks.len(), 2);
         let source = |kept: Kept| String::from_utf8(kept.source.unwrap().into_vec()).unwrap();
@@ -175,6 +184,10 @@ mod tests {
         assert_eq!(findings.take_first_kept(), None);
         let (findings, ..) = run(source_of_grid(&["a=1..2", "b=x"]), &Value::Null, reading);
         assert_eq!(source_of(findings.take_kept(1)), "{\"a\":2,\"b\":\"x\"}\n");
+        let reading = Reading { grid_cells: Some(b','), ..reading };
+        let (findings, ..) = run(source_of_grid(&["a=1..2", "b=x y,\"1,2\""]), &Value::Null, reading);
+        assert_eq!(findings.header().unwrap(), b"a,b\n");
+        assert_eq!(source_of(findings.take_kept(3)), "2,\"1,2\"\n");
     }
 
     fn source_of(kept: Option<Kept>) -> String {

@@ -46,6 +46,8 @@ pub struct Reading {
     pub keep_sources: bool,
     /// The same for its arguments.
     pub keep_args: bool,
+    /// Points of a grid are kept as rows of a table with this between its cells, not as JSON.
+    pub grid_cells: Option<u8>,
 }
 
 /// An input that is being read.
@@ -73,7 +75,7 @@ impl Rest {
     /// The next row as it stands in the input, its line end included; none at the end, or where it cannot be read.
     pub fn next_source(&mut self) -> Option<Vec<u8>> {
         match self.rows.next() {
-            Ok(Some(row)) => Some(if self.rows.is_grid() {
+            Ok(Some(row)) => Some(if self.rows.is_shown_as_json() {
                 let made = row.and_then(|record| self.make.row(record));
                 made.map_or_else(|_| self.rows.source(), |made| shown(&made))
             } else {
@@ -169,7 +171,7 @@ impl Reader {
             Err(message) => Err((message, rows.head())),
         };
         let mut rows = match opened.and_then(fits) {
-            Ok(rows) => rows,
+            Ok(rows) => rows.with_grid_cells(self.reading.grid_cells),
             Err((message, place)) => {
                 self.stop(BadRow { tasks_before: 0, row: 0, place: place.into(), message, source: None });
                 self.end_head();
@@ -236,7 +238,7 @@ impl Reader {
     /// Tells the row again, if somebody wants that.
     fn tell(&self, rows: &Rows, made: Option<&Made>) {
         if let Some(to) = self.head.as_ref().and_then(|(plan, ..)| plan.told(rows.taken - 1)) {
-            let source = if rows.is_grid() { made.map(shown).unwrap_or_default() } else { rows.source() };
+            let source = if rows.is_shown_as_json() { made.map(shown).unwrap_or_default() } else { rows.source() };
             // Whoever is gone wants it no more.
             let _ = self.waits.block_on(to.send(source));
         }
@@ -252,7 +254,7 @@ impl Reader {
 
     fn keep(&self, made: &Made, rows: &Rows) -> Kept {
         let Reading { keep_sources, keep_args, .. } = self.reading;
-        let source = keep_sources.then(|| if rows.is_grid() { shown(made) } else { rows.source() });
+        let source = keep_sources.then(|| if rows.is_shown_as_json() { shown(made) } else { rows.source() });
         let args = keep_args.then(|| made.shown.as_ref().unwrap_or(&made.args).clone().into_boxed_slice());
         Kept { source: source.map(Vec::into_boxed_slice), args }
     }

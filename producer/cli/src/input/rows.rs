@@ -4,10 +4,10 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::Format;
-use super::cells::Cells;
+use super::cells::{Cells, line_of};
 use super::grid::Grid;
 use super::lines::Lines;
-use super::record::Record;
+use super::record::{Cell, Record};
 
 /// Where rows come from.
 pub enum Source {
@@ -25,6 +25,7 @@ pub struct Rows {
     /// The row that was read last, as it stands in the input.
     line: Vec<u8>,
     too_long: bool,
+    grid_cells: Option<u8>,
 }
 
 enum From {
@@ -43,7 +44,12 @@ impl Rows {
             Source::Text(input, Format::Tsv) => From::Cells(Cells::open(input, b'\t')?),
             Source::Grid(grid) => From::Grid { grid, point: None },
         };
-        Ok(Self { from, taken: 0, line: Vec::new(), too_long: false })
+        Ok(Self { from, taken: 0, line: Vec::new(), too_long: false, grid_cells: None })
+    }
+
+    /// The same, with points of a grid shown as rows of a table with this between its cells.
+    pub fn with_grid_cells(self, delimiter: Option<u8>) -> Self {
+        Self { grid_cells: delimiter, ..self }
     }
 
     /// The columns, if they have names.
@@ -65,15 +71,22 @@ impl Rows {
 
     /// The line that stands before the rows of a file.
     pub fn header(&self) -> Option<Vec<u8>> {
-        match &self.from {
-            From::Cells(cells) => Some(cells.header()),
-            From::Lines { .. } | From::Grid { .. } => None,
+        match (&self.from, self.grid_cells) {
+            (From::Cells(cells), _) => Some(cells.header()),
+            (From::Grid { grid, .. }, Some(delimiter)) => {
+                Some(line_of(grid.names().iter().map(String::as_str), delimiter))
+            }
+            (From::Lines { .. } | From::Grid { .. }, _) => None,
         }
     }
 
-    /// Whether they come from no text that could be shown again.
-    pub fn is_grid(&self) -> bool {
+    fn is_grid(&self) -> bool {
         matches!(self.from, From::Grid { .. })
+    }
+
+    /// Whether they come from no text that could be shown again, and are shown as what was made of them.
+    pub fn is_shown_as_json(&self) -> bool {
+        self.is_grid() && self.grid_cells.is_none()
     }
 
     /// What speaks of all rows, in words.
@@ -118,9 +131,15 @@ impl Rows {
         Ok(row)
     }
 
-    /// The row that was read last as it stands in the input, its line end included; a point of a grid as JSON.
+    /// The row that was read last as it stands in the input, its line end included; a point of a grid as JSON, or as
+    /// cells.
     /// Nothing of a row that was too long to be read.
     pub fn source(&self) -> Vec<u8> {
+        if let (From::Grid { point: Some(Record::Cells { cells, .. }), .. }, Some(delimiter)) =
+            (&self.from, self.grid_cells)
+        {
+            return line_of(cells.iter().map(Cell::text), delimiter);
+        }
         match &self.from {
             From::Lines { .. } if self.too_long => Vec::new(),
             From::Lines { .. } => [self.line.as_slice(), b"\n"].concat(),

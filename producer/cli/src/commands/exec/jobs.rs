@@ -24,6 +24,8 @@ pub struct Job {
     pub argv: Vec<String>,
     /// What its lines are marked with.
     pub tag: String,
+    /// Tells it from a job with other arguments, see [`digest`].
+    pub digest: String,
 }
 
 /// Jobs that are not answered yet, by the index of their task.
@@ -53,6 +55,13 @@ impl Jobs {
     /// Takes what is remembered of a task.
     pub fn take(&self, index: u64) -> Option<Job> {
         self.state().waiting.remove(&index)
+    }
+
+    /// Takes those that are not answered of the first `tasks` tasks.
+    pub fn take_before(&self, tasks: u64) -> Vec<Job> {
+        let mut state = self.state();
+        let later = state.waiting.split_off(&tasks);
+        std::mem::replace(&mut state.waiting, later).into_values().collect()
     }
 
     /// Jobs that are not answered.
@@ -126,14 +135,16 @@ impl Maker {
 
     /// A task, or nothing where an earlier run has done it.
     fn made(&self, args: ExecArgs, tag: String) -> Result<Made, String> {
+        let packed = |args: &ExecArgs| codec::encode(args).map_err(|error| error.to_string());
+        let digest = digest(&packed(&ExecArgs { output_max: None, ..args.clone() })?);
         if let Some(dir) = &self.done
-            && results_dir::is_done(dir, self.rows, &args.argv)?
+            && results_dir::is_done(dir, self.rows, &args.argv, &digest)?
         {
             self.jobs.state().skipped += 1;
             return Ok(Made::default());
         }
-        let packed = codec::encode(&args).map_err(|error| error.to_string())?;
-        self.jobs.push(Job { number: self.rows, argv: args.argv, tag });
+        let packed = packed(&args)?;
+        self.jobs.push(Job { number: self.rows, argv: args.argv, tag, digest });
         Ok(Made { args: packed, ..Made::default() })
     }
 }
@@ -163,6 +174,11 @@ impl Make for Maker {
         let again = again.and_then(|line| json::to_msgpack(std::str::from_utf8(&line).ok()?).ok());
         Ok(Made { again, ..self.made(args, row)? })
     }
+}
+
+/// Of all that decides what a job does. Not the values themselves: a variable may be a secret.
+fn digest(args: &[u8]) -> String {
+    sha1_smol::Sha1::from(args).digest().to_string()
 }
 
 /// `NAME=VALUE`, or `NAME` with the value that it has here.

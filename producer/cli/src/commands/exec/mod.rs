@@ -6,7 +6,9 @@ mod output;
 mod results_dir;
 mod template;
 
-use std::io::{self, Read};
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +43,7 @@ const STDIN_MAX: u64 = 30 << 20;
 const COUNT_MAX: u64 = 100;
 
 pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(), Exit> {
+    refuse_what_no_program_sees(&args)?;
     let options = SubmitOptions { chunk: args.chunk, when_full: args.when_full(), ..options(&args.common)? };
     if args.output_max.is_some_and(|bytes| bytes > OUTPUT_BYTES_MAX) {
         return Err(Exit::usage(format!("--output-max: use at most {}", size::text(OUTPUT_BYTES_MAX))));
@@ -73,17 +76,34 @@ pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(
     let handle = client.map_raw(&name(), tasks, &options).await?;
     let outcomes = Outcomes::of(handle, args.unordered);
     let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
-    let printer = Printer::new(&args);
+    let printer = Printer::new(&args, is_typed(&args));
+    let (cancelled, not_run) = (false, 0);
     let run =
-        Run { args, jobs, outcomes, findings, unread, printer, failed, deadline, alone, cancelled: false, not_run: 0 };
+        Run { client, args, jobs, outcomes, findings, unread, printer, failed, deadline, alone, cancelled, not_run };
     run.run(signals).await
+}
+
+/// Shared input goes to kernels, and what is not stored nobody can print.
+fn refuse_what_no_program_sees(args: &Exec) -> Result<(), Exit> {
+    let given = [("--shared", &args.common.shared), ("--shared-bytes", &args.common.shared_bytes)];
+    if let Some((flag, _)) = given.iter().find(|(_, path)| path.is_some()) {
+        return Err(Exit::usage(format!("{flag}: no program can read it; --stdin FILE gives each job its bytes")));
+    }
+    let printed = [("--json", args.json), ("--results-dir", args.results_dir.is_some()), ("--tag", args.tag)];
+    match printed.iter().find(|(_, wanted)| *wanted) {
+        Some((flag, _)) if args.common.ignore_result => {
+            Err(Exit::usage(format!("--ignore-result keeps nothing that {flag} could show: leave one of them out")))
+        }
+        _ => Ok(()),
+    }
 }
 
 type Tasks = BoxStream<'static, Vec<u8>>;
 
 /// Starts to read the rows: the tasks that become of them, without those that an earlier run has done.
 fn rows(source: Source, maker: Maker, args: &Exec) -> (Tasks, Arc<Findings>, Option<Unread>) {
-    let reading = Reading { keep_sources: args.failed.is_some(), ..Reading::default() };
+    let grid_cells = args.failed.as_deref().and_then(Format::of).and_then(Format::delimiter);
+    let reading = Reading { keep_sources: args.failed.is_some(), grid_cells, ..Reading::default() };
     let Input { findings, portions, rest, .. } = input::start(source, Box::new(maker), reading);
     let portions = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
     let forget = Arc::clone(&findings);
@@ -94,7 +114,7 @@ fn rows(source: Source, maker: Maker, args: &Exec) -> (Tasks, Arc<Findings>, Opt
         }
         async move { (!done).then_some(task) }
     });
-    let is_there = args.jobs_from.as_deref().is_none_or(|path| !is_stdin(path));
+    let is_there = args.jobs_from.as_deref().is_none_or(is_there);
     (tasks.boxed(), findings, Some(Unread::new(rest, is_there)))
 }
 
@@ -119,12 +139,29 @@ fn source(args: &Exec) -> Result<Option<Source>, Exit> {
     {
         return Err(Exit::usage(format!("{} is --jobs-from and --failed: choose another file", path.display())));
     }
+    if is_typed(args) {
+        files::say_that_rows_are_typed();
+    }
     let input: Box<dyn Read + Send> = if is_stdin(path) { Box::new(io::stdin()) } else { Box::new(files::open(path)?) };
     Ok(Some(Source::Text(input, format(args))))
 }
 
+/// Whether a person types the rows.
+fn is_typed(args: &Exec) -> bool {
+    args.jobs_from.as_deref().is_some_and(is_stdin) && io::stdin().is_terminal()
+}
+
 fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
+}
+
+/// Whether all rows are there, so that nobody waits for a writer. A pipe is not opened for that.
+fn is_there(path: &Path) -> bool {
+    if is_stdin(path) {
+        let stdin = io::stdin().as_fd().try_clone_to_owned();
+        return stdin.is_ok_and(|stdin| File::from(stdin).metadata().is_ok_and(|stdin| stdin.is_file()));
+    }
+    fs::metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// The bytes that each job gets.
@@ -179,6 +216,7 @@ async fn check_kernel(client: &Client, force: bool) -> Result<(), Exit> {
 }
 
 struct Run {
+    client: Client,
     args: Exec,
     jobs: Arc<Jobs>,
     outcomes: Outcomes,
@@ -206,6 +244,28 @@ enum End {
 
 impl Run {
     async fn run(mut self, signals: &mut Signals) -> Result<(), Exit> {
+        match self.until_the_end(signals).await {
+            Ok(End::Timeout) => self.leave().await,
+            Ok(end) => {
+                self.write_rest(matches!(end, End::All)).await?;
+                self.close(end).await
+            }
+            Err(error) => {
+                self.printer.progress().end();
+                // Nobody would hear of what is left.
+                let cancelled = self.cancelled || error.code() == Exit::REDIS || self.cancel().await.is_err();
+                if !cancelled && error.code() != Exit::CLOSED {
+                    say!("gristmill: cancelled what had not started of {}", self.outcomes.batch());
+                }
+                if let Err(second) = self.write_rest(false).await {
+                    second.say();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn until_the_end(&mut self, signals: &mut Signals) -> Result<End, Exit> {
         let mut end = self.print_until(self.deadline, signals).await?;
         let batch = self.outcomes.batch();
         if matches!(end, End::BadRow | End::Failures) {
@@ -224,8 +284,7 @@ impl Run {
                 Err(_) => say!("gristmill: interrupted; the batch {batch} could not be cancelled"),
             }
         }
-        self.write_rest(&end).await?;
-        self.close(end).await
+        Ok(end)
     }
 
     /// Prints results as they come.
@@ -266,11 +325,13 @@ impl Run {
         let not_run =
             self.cancelled && matches!(&result, Err(TaskError::Ended(end)) if end.kind == OutcomeKind::Cancelled);
         self.not_run += u64::from(not_run);
-        let well = !not_run && self.printer.take(self.outcomes.batch().task(index), &job, result)?;
-        if let (false, Some(file)) = (well, &mut self.failed) {
+        let taken =
+            if not_run { Ok(false) } else { self.printer.take(self.outcomes.batch().task(index), &job, result) };
+        // A job whose output is lost is to be run again, too.
+        if let (false, Some(file)) = (matches!(taken, Ok(true)), &mut self.failed) {
             file.add(&self.findings, &source.unwrap_or_default())?;
         }
-        Ok(())
+        taken.map(drop)
     }
 
     fn show_progress(&self) {
@@ -289,9 +350,9 @@ impl Run {
     }
 
     /// What was not answered is to be run again, too.
-    async fn write_rest(&mut self, end: &End) -> Result<(), Exit> {
+    async fn write_rest(&mut self, all: bool) -> Result<(), Exit> {
         let Some(file) = &mut self.failed else { return Ok(()) };
-        if let (Some(unread), false) = (self.unread.take(), matches!(end, End::All)) {
+        if let (Some(unread), false) = (self.unread.take(), all) {
             file.add_rest(&self.findings, unread, 0).await?;
         }
         file.flush()
@@ -299,24 +360,9 @@ impl Run {
 
     /// What came of it all, in words and as an exit code.
     async fn close(self, end: End) -> Result<(), Exit> {
-        self.printer.progress().end();
-        let (ended, failed) = (self.printer.ended(), self.printer.failed());
-        if let Some(form) = self.args.summary {
-            summary::say(&self.outcomes.summary(), form);
-        }
-        if self.jobs.skipped() > 0 {
-            say!("gristmill: {} had been done before", counted(self.jobs.skipped(), "job"));
-        }
-        if self.not_run > 0 {
-            say!("gristmill: {} cancelled before the start", counted(self.not_run, "job"));
-        }
-        if failed > 0 && !self.alone {
-            say!("gristmill: {failed} of {} did not succeed", counted(ended, "job"));
-        }
-        match end {
-            End::Signal(code) => return Err(Exit::silent(code)),
-            End::Timeout => return self.leave(ended).await,
-            End::All | End::BadRow | End::Failures => {}
+        let failed = self.say_what_came();
+        if let End::Signal(code) = end {
+            return Err(Exit::silent(code));
         }
         if let Some(BadRow { place, message, .. }) = self.findings.stopped_at() {
             return Err(Exit::usage(format!("{place}: {message}; nothing after it was submitted")));
@@ -332,14 +378,48 @@ impl Run {
         }
     }
 
-    /// Time is over: the jobs go on without us.
-    async fn leave(self, ended: u64) -> Result<(), Exit> {
-        let batch = self.outcomes.batch();
+    /// In words; how many failed.
+    fn say_what_came(&self) -> u64 {
+        self.printer.progress().end();
+        let (ended, failed) = (self.printer.ended(), self.printer.failed());
+        if let Some(form) = self.args.summary {
+            summary::say(&self.outcomes.summary(), form);
+        }
+        if self.jobs.skipped() > 0 {
+            say!("gristmill: {} had been done before", counted(self.jobs.skipped(), "job"));
+        }
+        if self.not_run > 0 {
+            say!("gristmill: {} cancelled before the start", counted(self.not_run, "job"));
+        }
+        if failed > 0 && !self.alone {
+            say!("gristmill: {failed} of {} did not succeed", counted(ended, "job"));
+        }
+        failed
+    }
+
+    /// Time is over: the jobs go on without us. Only those that were not submitted are for another run.
+    async fn leave(self) -> Result<(), Exit> {
+        self.say_what_came();
+        let Self { client, jobs, outcomes, findings, unread, printer, mut failed, .. } = self;
+        let batch = outcomes.batch();
         // Redis may be what does not answer in time.
-        if let Ok(Err(error)) = timeout(AFTER_CANCEL, self.outcomes.leave()).await {
+        let left = timeout(AFTER_CANCEL, outcomes.leave()).await;
+        if let Some(file) = &mut failed {
+            let record = timeout(AFTER_CANCEL, client.batch_record(batch)).await;
+            // What nobody knows of is better run twice than never.
+            let submitted = record.ok().and_then(Result::ok).flatten().map_or(0, |record| record.tasks);
+            for job in jobs.take_before(submitted) {
+                findings.take_kept(job.number - 1);
+            }
+            if let Some(unread) = unread {
+                file.add_rest(&findings, unread, 0).await?;
+            }
+            file.flush()?;
+        }
+        if let Ok(Err(error)) = left {
             return Err(error.into());
         }
-        let ended = counted(ended, "job");
+        let ended = counted(printer.ended(), "job");
         let message =
             format!("time is over after {ended}; those that were submitted go on, see gristmill results {batch}");
         Err(Exit::new(Exit::TIMEOUT, message))

@@ -36,9 +36,11 @@ struct End {
 }
 
 impl Printer {
-    pub fn new(args: &Exec) -> Self {
+    pub fn new(args: &Exec, is_typed: bool) -> Self {
         let results_dir = args.results_dir.clone();
-        Self { json: args.json, tag: args.tag, results_dir, progress: Progress::counting("jobs"), ended: 0, failed: 0 }
+        // A line that moves would be in the way of somebody who types the rows.
+        let progress = if is_typed { Progress::hidden() } else { Progress::counting("jobs") };
+        Self { json: args.json, tag: args.tag, results_dir, progress, ended: 0, failed: 0 }
     }
 
     /// Jobs that have ended.
@@ -131,11 +133,12 @@ fn status(task: TaskId, job: &Job, end: &End) -> Map<String, Value> {
         "job": job.number,
         "id": task.to_string(),
         "argv": job.argv,
+        "digest": job.digest,
         "outcome": failed.map_or("succeeded", |failed| failed.kind.as_str()),
         "exit_code": output.exit_code,
         "signal": output.signal,
         "error": failed.map(|failed| failed.message.as_str()),
-        "attempt": failed.and_then(|failed| failed.attempt),
+        "attempt": failed.and_then(|failed| failed.attempt.map(u64::from)).or(known(output.attempt.into())).filter(|n| *n > 0),
         "stdout_bytes": known(output.stdout_bytes),
         "stderr_bytes": known(output.stderr_bytes),
         "user_ms": known(output.user_ms),

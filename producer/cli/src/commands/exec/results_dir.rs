@@ -35,7 +35,9 @@ pub fn write(dir: &Path, number: u64, output: &ExecOutput, status: &Value) -> Re
 }
 
 /// Whether a job has ended well before. One of another command is an error: the rows are not what they were.
-pub fn is_done(dir: &Path, number: u64, argv: &[String]) -> Result<bool, String> {
+///
+/// `digest` tells about what `argv` does not: variables, directory and stdin.
+pub fn is_done(dir: &Path, number: u64, argv: &[String], digest: &str) -> Result<bool, String> {
     let path = place(dir, number).join(STATUS);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -46,6 +48,12 @@ pub fn is_done(dir: &Path, number: u64, argv: &[String]) -> Result<bool, String>
     if status["argv"] != Value::from(argv) {
         let path = path.display();
         return Err(format!("{path} is of another command: --resume needs the rows and the command of the first run"));
+    }
+    if status["digest"] != digest {
+        let path = path.display();
+        return Err(format!(
+            "{path} is of the same command with another --env, --cwd or --stdin: --resume needs those of the first run"
+        ));
     }
     Ok(status["exit_code"] == 0)
 }
@@ -77,17 +85,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let argv = ["true".to_owned()];
         let output = |text: &str| ExecOutput { stdout: Bytes(text.into()), ..ExecOutput::default() };
-        assert_eq!(is_done(dir.path(), 7, &argv), Ok(false));
-        write(dir.path(), 7, &output("first"), &json!({ "argv": argv, "exit_code": 1 })).unwrap();
-        assert_eq!(is_done(dir.path(), 7, &argv), Ok(false));
+        assert_eq!(is_done(dir.path(), 7, &argv, "d"), Ok(false));
+        write(dir.path(), 7, &output("first"), &json!({ "argv": argv, "digest": "d", "exit_code": 1 })).unwrap();
+        assert_eq!(is_done(dir.path(), 7, &argv, "d"), Ok(false));
         fs::create_dir(dir.path().join(".000007.new")).unwrap();
-        write(dir.path(), 7, &output("second"), &json!({ "argv": argv, "exit_code": 0 })).unwrap();
-        assert_eq!(is_done(dir.path(), 7, &argv), Ok(true));
-        assert!(is_done(dir.path(), 7, &["false".to_owned()]).unwrap_err().contains("another command"));
+        write(dir.path(), 7, &output("second"), &json!({ "argv": argv, "digest": "d", "exit_code": 0 })).unwrap();
+        assert_eq!(is_done(dir.path(), 7, &argv, "d"), Ok(true));
+        assert!(is_done(dir.path(), 7, &["false".to_owned()], "d").unwrap_err().contains("another command"));
+        assert!(is_done(dir.path(), 7, &argv, "other").unwrap_err().contains("another --env, --cwd or --stdin"));
         assert_eq!(fs::read_to_string(dir.path().join("000007/stdout")).unwrap(), "second");
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["000007"]);
         fs::write(dir.path().join("000007/status.json"), "torn").unwrap();
-        assert_eq!(is_done(dir.path(), 7, &argv), Ok(false));
+        assert_eq!(is_done(dir.path(), 7, &argv, "d"), Ok(false));
     }
 }

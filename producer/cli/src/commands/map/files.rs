@@ -1,7 +1,7 @@
 //! Where lines come from and where they go.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -10,6 +10,7 @@ use super::failed::FailedFile;
 use crate::args::Map;
 use crate::exit::Exit;
 use crate::input::{self, BadRow, Format, Grid, Make, Source};
+use crate::say;
 
 /// Refuses one file for two purposes.
 fn all_different(args: &Map) -> Result<(), Exit> {
@@ -51,6 +52,16 @@ pub fn failed(args: &Map) -> Result<Option<FailedFile>, Exit> {
     args.failed.as_deref().map(FailedFile::open).transpose()
 }
 
+/// Whether a person types the rows.
+pub fn is_typed(args: &Map) -> bool {
+    args.input.is_none() && args.grid.is_empty() && io::stdin().is_terminal()
+}
+
+/// Says what it waits for.
+pub fn say_that_rows_are_typed() {
+    say!("gristmill: reading rows from the terminal, end with Ctrl-D");
+}
+
 /// Opens the input.
 pub fn input(args: &Map) -> Result<Source, Exit> {
     all_different(args)?;
@@ -58,7 +69,12 @@ pub fn input(args: &Map) -> Result<Source, Exit> {
         return Ok(Source::Grid(Grid::new(&args.grid).map_err(Exit::usage)?));
     }
     let format = format(args);
-    let Some(path) = &args.input else { return Ok(Source::Text(Box::new(io::stdin()), format)) };
+    let Some(path) = &args.input else {
+        if is_typed(args) {
+            say_that_rows_are_typed();
+        }
+        return Ok(Source::Text(Box::new(io::stdin()), format));
+    };
     Ok(Source::Text(Box::new(open(path)?), format))
 }
 

@@ -26,7 +26,7 @@ use super::submit::options;
 use crate::args::{Global, Map, SummaryForm};
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::input::{self, Arguments, Findings, Input, Reading};
+use crate::input::{self, Arguments, Findings, Format, Input, Reading};
 use crate::resume::{Answered, Keeper};
 use crate::running::Running;
 use crate::signals::Signals;
@@ -53,7 +53,8 @@ pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<()
         files::check(&args, &mut *make)?;
     }
     let (keep_sources, keep_args) = (args.failed.is_some(), args.with_args);
-    let reading = Reading { keep_going: args.keep_going, keep_sources, keep_args };
+    let grid_cells = args.failed.as_deref().and_then(Format::of).and_then(Format::delimiter);
+    let reading = Reading { keep_going: args.keep_going, keep_sources, keep_args, grid_cells };
     if args.detach {
         let Input { findings, portions, .. } = input::start(input, make, reading);
         let handle = client.map_raw(&args.kernel, arguments(portions), &options).await?;

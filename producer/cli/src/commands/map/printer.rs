@@ -51,7 +51,7 @@ impl Printer {
             is_broken: false,
             not_kept: 0,
             first_failure: None,
-            progress: Progress::counting("results"),
+            progress: if super::files::is_typed(args) { Progress::hidden() } else { Progress::counting("results") },
         }
     }
 
