@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gristmill::blocking::{Client, as_completed, gather, try_gather, wait};
+use gristmill::blocking::{Client, Handle, as_completed, gather, try_gather, wait};
 use gristmill::{ClientError, OutcomeKind, SubmitOptions, TaskError, Until};
 use gristmill_integration_tests::{Redis, WorkerOptions, WorkerProcess};
 use gristmill_kernels::test_kernels::fail;
@@ -44,6 +44,9 @@ fn every_verb_works_on_plain_threads() {
     assert_eq!((waited.done.len(), waited.not_done.len()), (1, 1));
     let all = gather([bad.clone(), quick.clone()]).unwrap();
     assert!(all[0].is_err() && all[1].as_ref().unwrap() == &9);
+    let mut either = as_completed([slow.clone().into_raw(), quick.clone().into_raw()]);
+    assert_eq!(either.next().unwrap().1.unwrap(), [9], "MessagePack");
+    assert_eq!(either.into_rest().iter().map(Handle::id).collect::<Vec<_>>(), [slow.id()]);
     assert_eq!(try_gather([quick.clone(), quick]).unwrap(), [9, 9]);
     assert!(slow.cancel().unwrap());
     assert_eq!(slow.outcome().unwrap(), OutcomeKind::Cancelled);

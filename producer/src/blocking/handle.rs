@@ -88,6 +88,11 @@ impl<T> Handle<T> {
     {
         Handle::new(self.inner.map(change), self.background)
     }
+
+    /// The same task, whose result stays MessagePack: handles of whatever types become alike.
+    pub fn into_raw(self) -> Handle<Vec<u8>> {
+        Handle::new(self.inner.into_raw(), self.background)
+    }
 }
 
 /// Another hold on the same task.

@@ -55,6 +55,11 @@ impl<T> AsCompleted<T> {
     pub fn remaining(&self) -> usize {
         self.inner.remaining()
     }
+
+    /// The handles that have not come yet, in their order. To wait no longer than some time, see [`wait`].
+    pub fn into_rest(self) -> Vec<Handle<T>> {
+        self.inner.into_rest().into_iter().filter_map(|handle| self.backgrounds.own(handle)).collect()
+    }
 }
 
 impl<T> Iterator for AsCompleted<T> {
