@@ -8,7 +8,7 @@ use redis::RedisError;
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// Redis could not be reached, or refused.
-    #[error("Redis: {0}")]
+    #[error("Redis: {0}; see that it runs, can be reached, and lets this user in")]
     Redis(RedisError),
     /// Redis refuses writes because it is at its memory limit.
     #[error("Redis is at its memory limit and refuses writes: raise maxmemory, or wait until results expire")]
@@ -22,7 +22,9 @@ pub enum BrokerError {
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// A script refused the call, or answered what makes no sense: a bug, or a foreign hand in the keys.
-    #[error("the script {script} refused: {what}")]
+    #[error(
+        "the script {script} refused: {what}; `gristmill fsck` tells whether the keys are in order, else please report it"
+    )]
     Refused {
         /// The script.
         script: &'static str,
@@ -86,6 +88,25 @@ impl From<RedisError> for BrokerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_error_says_what_to_do() {
+        let of_redis = |text: &'static str| BrokerError::from(RedisError::from((redis::ErrorKind::Io, text)));
+        let codec = gristmill_shared::codec::check_size("the argument", 2, 1).unwrap_err();
+        let wrong_type = BrokerError::WrongType("WRONGTYPE".into());
+        let refused = BrokerError::refused("claim", "no");
+        for error in [of_redis("gone"), BrokerError::OutOfMemory, wrong_type, codec.into(), refused] {
+            // A new variant does not compile until it is here, and above.
+            let advice = match error {
+                BrokerError::Redis(_) => "; see that it runs",
+                BrokerError::OutOfMemory => ": raise maxmemory",
+                BrokerError::WrongType(_) => ": use a namespace of its own",
+                BrokerError::Codec(_) => "; make it smaller",
+                BrokerError::Refused { .. } => "; `gristmill fsck` tells",
+            };
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
 
     #[test]
     fn only_bytes_against_the_protocol_are_a_lost_connection() {

@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn an_argument_above_the_limit_is_refused_with_its_size() {
         let error = packer().pack(0, vec![ByteBuf::from(vec![0; BLOB_BYTES_MAX + 1])], 99).unwrap_err();
-        assert_eq!(error.to_string(), "the argument is 33554433 bytes, the limit is 33554432");
+        let said = "the argument is 33554433 bytes, the limit is 33554432; make it smaller";
+        assert!(error.to_string().starts_with(said), "{error}");
     }
 
     #[test]

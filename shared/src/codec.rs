@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// A value has no MessagePack form (for instance a map whose length is unknown).
-    #[error("the value cannot be encoded as MessagePack: {0}")]
+    #[error("the value cannot be encoded as MessagePack: {0}; use a type that has a known length and a form in serde")]
     Encode(#[from] rmp_serde::encode::Error),
     /// The bytes are not MessagePack of the expected shape.
     #[error("{}", mismatch(.0))]
     Decode(#[from] rmp_serde::decode::Error),
     /// A value is larger than its limit.
-    #[error("{what} is {bytes} bytes, the limit is {limit}")]
+    #[error("{what} is {bytes} bytes, the limit is {limit}; make it smaller, or pass on where it is stored")]
     TooLarge {
         /// What was measured.
         what: &'static str,
@@ -31,7 +31,7 @@ pub enum CodecError {
         expected: &'static str,
     },
     /// A binary layout was cut short or breaks its rules.
-    #[error("{0}")]
+    #[error("{0}; look at what wrote it, and whether that is of the same version")]
     Malformed(&'static str),
 }
 
@@ -128,6 +128,25 @@ pub fn check_size(what: &'static str, bytes: usize, limit: usize) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_error_says_what_to_do() {
+        let float = decode::<u8>(&encode(&0.5).unwrap()).unwrap_err();
+        let encode = CodecError::Encode(rmp_serde::encode::Error::UnknownLength);
+        let too_large = check_size("the argument", 2, 1).unwrap_err();
+        let shape = bin_content(&[0xc0]).unwrap_err();
+        let malformed = decode::<u8>(&[0, 0]).unwrap_err();
+        for error in [encode, float, too_large, shape, malformed] {
+            // A new variant does not compile until it is here, and above.
+            let advice = match error {
+                CodecError::Encode(_) => "; use a type",
+                CodecError::Decode(_) | CodecError::Shape { .. } => "expected",
+                CodecError::TooLarge { .. } => "; make it smaller",
+                CodecError::Malformed(_) => "; look at what wrote it",
+            };
+            assert!(error.to_string().contains(advice), "{error}");
+        }
+    }
 
     #[test]
     fn trailing_bytes_are_refused() {

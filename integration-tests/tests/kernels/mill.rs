@@ -46,7 +46,8 @@ fn it_is_ready_when_it_is_there_and_gone_when_it_is_dropped() {
 #[test]
 fn a_worker_that_does_not_start_is_quoted() {
     let error = MillOptions::new(WORKER).variable("MODEL_BYTES", "much").start().unwrap_err().to_string();
-    let said = "has ended with exit code 2; it said: \ngristmill-worker: preload failed: invalid digit found in string";
+    assert!(error.contains("has ended with exit code 2; see to what it complains of"), "{error}");
+    let said = "it said: \ngristmill-worker: preload failed: invalid digit found in string";
     assert!(error.contains(said), "{error}");
     let error = MillOptions::new(WORKER).worker_args(["--lease", "soon"]).start().unwrap_err().to_string();
     assert!(error.contains("it said: \ngristmill-worker: --lease is \"soon\""), "{error}");
