@@ -12,6 +12,7 @@ mod detach;
 mod dev;
 mod doctor;
 mod exec;
+mod exec_resume;
 mod fake_server;
 mod foreign_messages;
 mod foreign_server;

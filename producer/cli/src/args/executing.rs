@@ -77,7 +77,8 @@ pub struct Exec {
     /// six digits: DIR/000001/stdout
     #[arg(long, value_name = "DIR")]
     pub results_dir: Option<PathBuf>,
-    /// Do not run again what has exit code 0 in --results-dir; its command, --env, --cwd and --stdin have to be what
+    /// Do not run again what has exit code 0 in --results-dir, nor what has ended in a run that was interrupted: what had
+    /// not started of it is cancelled, and what runs is waited for. The command, --env, --cwd and --stdin have to be what
     /// they were
     #[arg(long, requires = "results_dir")]
     pub resume: bool,

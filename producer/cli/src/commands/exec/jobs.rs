@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gristmill::shared::codec;
 use gristmill::shared::exec::ExecArgs;
+use gristmill::shared::intervals::Intervals;
 use gristmill::shared::kernel::Bytes;
+use tokio::sync::Notify;
 
 use super::results_dir;
 use super::template::{Missing, Template, Values};
@@ -30,18 +32,26 @@ pub struct Job {
 
 /// Jobs that are not answered yet, by the index of their task.
 #[derive(Debug, Default)]
-pub struct Jobs(Mutex<State>);
+pub struct Jobs {
+    state: Mutex<State>,
+    /// The reader came further.
+    pub passed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct State {
     waiting: BTreeMap<u64, Job>,
+    /// Those that have ended in an earlier batch, by their rows.
+    ended: BTreeMap<u64, Job>,
+    /// How many rows are past.
+    passed: u64,
     tasks: u64,
     skipped: u64,
 }
 
 impl Jobs {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers the next task.
@@ -55,6 +65,30 @@ impl Jobs {
     /// Takes what is remembered of a task.
     pub fn take(&self, index: u64) -> Option<Job> {
         self.state().waiting.remove(&index)
+    }
+
+    /// Takes what is remembered of a row whose job has ended in an earlier batch.
+    pub fn take_ended(&self, row: u64) -> Option<Job> {
+        self.state().ended.remove(&row)
+    }
+
+    /// What is to be kept of this row is kept now. Whether its job has ended in an earlier batch, and is wanted.
+    pub fn pass(&self, row: u64) -> bool {
+        let mut state = self.state();
+        state.passed = row + 1;
+        let has_ended = state.ended.contains_key(&row);
+        drop(state);
+        if has_ended {
+            self.passed.notify_one();
+        }
+        has_ended
+    }
+
+    /// Whether a row whose job has ended in an earlier batch is past, and if `is_ordered` before all that runs.
+    pub fn is_turn_of(&self, row: u64, is_ordered: bool) -> bool {
+        let state = self.state();
+        let first = state.waiting.first_key_value().filter(|_| is_ordered);
+        row < state.passed && first.is_none_or(|(_, job)| row < job.number)
     }
 
     /// Takes those that are not answered of the first `tasks` tasks.
@@ -86,6 +120,8 @@ pub struct Maker {
     keeps_rows: bool,
     /// What is done already, and where that stands.
     done: Option<Arc<Path>>,
+    /// Rows whose jobs have ended in an earlier batch.
+    ended: Intervals,
     rows: u64,
     jobs: Arc<Jobs>,
 }
@@ -103,9 +139,21 @@ impl Maker {
             output_max: args.output_max,
             keeps_rows: args.failed.is_some(),
             done,
+            ended: Intervals::default(),
             rows: 0,
             jobs,
         })
+    }
+
+    /// What decides what jobs do, besides the rows.
+    pub fn form(&self) -> String {
+        let stdin = self.stdin.as_ref().map(|bytes| String::from_utf8_lossy(bytes));
+        format!("{:?} {:?} {:?} {}", self.argv, self.env, self.cwd, stdin.unwrap_or_default())
+    }
+
+    /// The jobs of these rows have ended in an earlier batch.
+    pub fn leave_out(&mut self, ended: Intervals) {
+        self.ended = ended;
     }
 
     /// The one job of a command line without rows.
@@ -113,7 +161,9 @@ impl Maker {
         self.rows = 1;
         let values = Values { number: 1, row: None, fields: &[] };
         let args = self.args(&values).map_err(|missing| missing.tell(false, &[]))?;
-        Ok(self.made(args, "1".to_owned())?.args)
+        let task = self.made(args, "1".to_owned())?.args;
+        self.jobs.pass(0);
+        Ok(task)
     }
 
     fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -143,8 +193,13 @@ impl Maker {
             self.jobs.state().skipped += 1;
             return Ok(Made::default());
         }
-        let packed = packed(&args)?;
-        self.jobs.push(Job { number: self.rows, argv: args.argv, tag, digest });
+        let (packed, row) = (packed(&args)?, self.rows - 1);
+        let job = Job { number: self.rows, argv: args.argv, tag, digest };
+        if self.ended.contains(row) {
+            self.jobs.state().ended.insert(row, job);
+            return Ok(Made::default());
+        }
+        self.jobs.push(job);
         Ok(Made { args: packed, ..Made::default() })
     }
 }

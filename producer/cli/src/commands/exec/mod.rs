@@ -1,5 +1,6 @@
 //! `gristmill exec`: programs as tasks, one for each row.
 
+mod held;
 mod jobs;
 mod outcomes;
 mod output;
@@ -7,6 +8,7 @@ mod results_dir;
 mod template;
 
 use std::fs::{self, File};
+use std::future::ready;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -19,11 +21,14 @@ use gristmill::shared::duration::{FOREVER, from_now};
 use gristmill::shared::exec::{Exec as Kernel, OUTPUT_BYTES_MAX};
 use gristmill::shared::{Kernel as _, KernelName, size};
 use gristmill::{Client, OutcomeKind, SubmitOptions, TaskError};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use self::held::{Begun, Held};
 use self::jobs::{Jobs, Maker, quoted};
-use self::outcomes::Outcomes;
+use self::outcomes::{Outcome, Outcomes};
 use self::output::Printer;
+use super::map::begin::{Ends, identify};
 use super::map::failed::{FailedFile, Unread};
 use super::map::{files, summary};
 use super::submit::options;
@@ -31,10 +36,13 @@ use crate::args::{Exec, Global};
 use crate::counted::counted;
 use crate::exit::Exit;
 use crate::input::{self, BadRow, Findings, Format, Grid, Input, Make, Reading, Source};
+use crate::resume::{EndedRows, Identity, Sidecar};
 use crate::signals::Signals;
 use crate::{say, session};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// What interrupted jobs with a directory of results leave to do.
+const RESUME_HINT: &str = "the same command with --resume goes on";
 /// How long cancelling, and the outcomes of what was cancelled, are waited for.
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 /// More bytes for each job's stdin would not fit into its arguments.
@@ -60,27 +68,83 @@ pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(
     }
     let client = session::connect(global).await?;
     check_kernel(&client, args.common.force).await?;
-    if let Some(dir) = &args.results_dir {
-        results_dir::create(dir)?;
+    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
+    let mut ends = Ends { signals: &mut *signals, deadline };
+    let (source, mut begun) = begin(&client, &args, &maker, source, &mut ends).await?;
+    let mut ended = EndedRows::default();
+    if let Some(begun) = &mut begun {
+        maker.leave_out(std::mem::take(&mut begun.ended));
+        ended = std::mem::take(&mut begun.results);
     }
     let failed = args.failed.as_deref().map(FailedFile::create).transpose()?;
     let alone = source.is_none();
     let (tasks, findings, unread) = match source {
-        Some(source) => rows(source, maker, &args),
+        Some(source) => rows(source, maker, &jobs, &args),
         None => {
             let task = maker.alone().map_err(Exit::usage)?;
             let tasks = if task.is_empty() { stream::empty().boxed() } else { stream::iter([task]).boxed() };
             (tasks, Arc::default(), None)
         }
     };
-    let handle = client.map_raw(&name(), tasks, &options).await?;
-    let outcomes = Outcomes::of(handle, args.unordered);
-    let deadline = Instant::from(from_now(args.timeout.unwrap_or(FOREVER)));
+    // Nothing is enqueued before it is written down that it will be.
+    let (go, gate) = oneshot::channel::<()>();
+    let gate = stream::once(async {
+        if gate.await.is_err() {
+            std::future::pending().await
+        }
+    });
+    let tasks = gate.filter_map(|()| ready(None)).chain(tasks);
+    let handle = client.map_raw(&name(), tasks, &options.acknowledge(begun.is_some())).await?;
+    if let Some(begun) = &mut begun {
+        begun.submit(handle.id())?;
+    }
+    // The batch waits for it for as long as its handle lives.
+    let _ = go.send(());
+    let outcomes = Outcomes::of(handle, args.unordered, ended, Arc::clone(&jobs));
     let printer = Printer::new(&args, is_typed(&args));
-    let (cancelled, not_run) = (false, 0);
-    let run =
-        Run { client, args, jobs, outcomes, findings, unread, printer, failed, deadline, alone, cancelled, not_run };
+    let run = Run {
+        client,
+        args,
+        begun,
+        jobs,
+        outcomes,
+        findings,
+        unread,
+        printer,
+        failed,
+        deadline,
+        alone,
+        cancelled: false,
+        not_run: 0,
+        answered: false,
+        failed_earlier: 0,
+    };
     run.run(signals).await
+}
+
+/// Takes the directory of results, and sees what has ended that is to be written there.
+async fn begin(
+    client: &Client,
+    args: &Exec,
+    maker: &Maker,
+    source: Option<Source>,
+    ends: &mut Ends<'_>,
+) -> Result<(Option<Source>, Option<Begun>), Exit> {
+    let Some(dir) = &args.results_dir else { return Ok((source, None)) };
+    let held = Held::open(dir)?;
+    let (source, input) = match source {
+        None => (None, Identity::of_text("")),
+        Some(source) => {
+            let path = args.jobs_from.as_deref().filter(|path| !is_stdin(path));
+            let known = held.known_input().filter(|_| args.resume);
+            let (source, input) = ends.unless(identify(source, &args.grid, path, known)).await??;
+            (Some(source), input)
+        }
+    };
+    let form = serde_json::to_string(&Identity::of_text(&format!("{} {:?}", maker.form(), format(args))))
+        .map_err(|error| Exit::new(Exit::BUG, error.to_string()))?;
+    let now = Sidecar::new(Kernel::NAME, vec![form], input);
+    Ok((source, Some(held.begin(client, now, args.resume, ends).await?)))
 }
 
 /// Shared input goes to kernels, and what is not stored nobody can print.
@@ -101,15 +165,16 @@ fn refuse_what_no_program_sees(args: &Exec) -> Result<(), Exit> {
 type Tasks = BoxStream<'static, Vec<u8>>;
 
 /// Starts to read the rows: the tasks that become of them, without those that an earlier run has done.
-fn rows(source: Source, maker: Maker, args: &Exec) -> (Tasks, Arc<Findings>, Option<Unread>) {
+fn rows(source: Source, maker: Maker, jobs: &Arc<Jobs>, args: &Exec) -> (Tasks, Arc<Findings>, Option<Unread>) {
     let grid_cells = args.failed.as_deref().and_then(Format::of).and_then(Format::delimiter);
     let reading = Reading { keep_sources: args.failed.is_some(), grid_cells, ..Reading::default() };
     let Input { findings, portions, rest, .. } = input::start(source, Box::new(maker), reading);
     let portions = stream::unfold(portions, async |mut portions| Some((portions.recv().await?, portions)));
-    let forget = Arc::clone(&findings);
+    let (forget, jobs) = (Arc::clone(&findings), Arc::clone(jobs));
     let tasks = portions.flat_map(stream::iter).enumerate().filter_map(move |(index, task)| {
         let done = task.is_empty();
-        if done {
+        let has_ended = jobs.pass(index as u64);
+        if done && !has_ended {
             forget.take_kept(index as u64);
         }
         async move { (!done).then_some(task) }
@@ -218,6 +283,8 @@ async fn check_kernel(client: &Client, force: bool) -> Result<(), Exit> {
 struct Run {
     client: Client,
     args: Exec,
+    /// With a directory of results.
+    begun: Option<Begun>,
     jobs: Arc<Jobs>,
     outcomes: Outcomes,
     findings: Arc<Findings>,
@@ -231,6 +298,10 @@ struct Run {
     cancelled: bool,
     /// Jobs that were not started because of that.
     not_run: u64,
+    /// All jobs that were submitted have ended and are told.
+    answered: bool,
+    /// Jobs that failed in an earlier run, and are told now.
+    failed_earlier: u64,
 }
 
 /// Why the printing of results ended.
@@ -260,7 +331,7 @@ impl Run {
                 if let Err(second) = self.write_rest(false).await {
                     second.say();
                 }
-                Err(error)
+                Err(if self.begun.is_some() { error.and_say(RESUME_HINT) } else { error })
             }
         }
     }
@@ -292,7 +363,9 @@ impl Run {
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if !self.cancelled && self.args.max_failures.is_some_and(|most| self.printer.failed() >= most) {
+            if !self.cancelled
+                && self.args.max_failures.is_some_and(|most| self.printer.failed() - self.failed_earlier >= most)
+            {
                 return Ok(End::Failures);
             }
             let outcome = match self.outcomes.next().now_or_never() {
@@ -310,28 +383,34 @@ impl Run {
                 },
             };
             match outcome {
-                Some((index, result)) => self.take(index, result)?,
-                None => return Ok(End::All),
+                Some(Ok(outcome)) => self.take(outcome)?,
+                Some(Err(error)) => return Err(error.into()),
+                None => {
+                    self.answered = true;
+                    return Ok(End::All);
+                }
             }
         }
     }
 
-    fn take(&mut self, index: u64, result: Result<Vec<u8>, TaskError>) -> Result<(), Exit> {
-        let Some(job) = self.jobs.take(index) else {
-            return Err(Exit::new(Exit::BUG, format!("the task {index} is none of this command")));
+    fn take(&mut self, Outcome { task, job, result }: Outcome) -> Result<(), Exit> {
+        let Some(job) = job else {
+            return Err(Exit::new(Exit::BUG, format!("the task {task} is none of this command")));
         };
         // No row is passed over, so that rows and jobs have the same numbers.
         let source = self.findings.take_kept(job.number - 1).and_then(|kept| kept.source);
         let not_run =
             self.cancelled && matches!(&result, Err(TaskError::Ended(end)) if end.kind == OutcomeKind::Cancelled);
         self.not_run += u64::from(not_run);
-        let taken =
-            if not_run { Ok(false) } else { self.printer.take(self.outcomes.batch().task(index), &job, result) };
+        let taken = if not_run { Ok(false) } else { self.printer.take(task, &job, result) };
         // A job whose output is lost is to be run again, too.
         if let (false, Some(file)) = (matches!(taken, Ok(true)), &mut self.failed) {
             file.add(&self.findings, &source.unwrap_or_default())?;
         }
-        taken.map(drop)
+        let well = taken?;
+        self.outcomes.acknowledge();
+        self.failed_earlier += u64::from(!well && task.batch != self.outcomes.batch());
+        Ok(())
     }
 
     fn show_progress(&self) {
@@ -359,8 +438,16 @@ impl Run {
     }
 
     /// What came of it all, in words and as an exit code.
-    async fn close(self, end: End) -> Result<(), Exit> {
+    async fn close(mut self, end: End) -> Result<(), Exit> {
         let failed = self.say_what_came();
+        if let Some(begun) = self.begun.take() {
+            if self.answered && self.outcomes.has_told_all() {
+                self.outcomes.close().await;
+                begun.complete();
+            } else {
+                say!("gristmill: {RESUME_HINT}");
+            }
+        }
         if let End::Signal(code) = end {
             return Err(Exit::silent(code));
         }
@@ -400,7 +487,7 @@ impl Run {
     /// Time is over: the jobs go on without us. Only those that were not submitted are for another run.
     async fn leave(self) -> Result<(), Exit> {
         self.say_what_came();
-        let Self { client, jobs, outcomes, findings, unread, printer, mut failed, .. } = self;
+        let Self { client, jobs, outcomes, findings, unread, printer, mut failed, begun, .. } = self;
         let batch = outcomes.batch();
         // Redis may be what does not answer in time.
         let left = timeout(AFTER_CANCEL, outcomes.leave()).await;
@@ -422,6 +509,7 @@ impl Run {
         let ended = counted(printer.ended(), "job");
         let message =
             format!("time is over after {ended}; those that were submitted go on, see gristmill results {batch}");
-        Err(Exit::new(Exit::TIMEOUT, message))
+        let exit = Exit::new(Exit::TIMEOUT, message);
+        Err(if begun.is_some() { exit.and_say(RESUME_HINT) } else { exit })
     }
 }

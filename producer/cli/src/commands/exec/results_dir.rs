@@ -1,10 +1,13 @@
 //! A directory for each job, with what it wrote and how it ended.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gristmill::TaskId;
 use gristmill::shared::exec::ExecOutput;
+use gristmill::shared::intervals::Intervals;
 use serde_json::Value;
 
 use crate::exit::Exit;
@@ -58,6 +61,32 @@ pub fn is_done(dir: &Path, number: u64, argv: &[String], digest: &str) -> Result
     Ok(status["exit_code"] == 0)
 }
 
+/// What stands in a directory.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The rows, from 0, whose jobs have ended well.
+    pub done: Intervals,
+    /// The tasks that all jobs were.
+    pub tasks: HashSet<TaskId>,
+}
+
+/// Reads what stands there of all jobs.
+pub fn written(dir: &Path) -> io::Result<Written> {
+    let mut written = Written::default();
+    for entry in fs::read_dir(dir)? {
+        let number = entry?.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
+        let Some(number) = number.filter(|number| *number > 0) else { continue };
+        // One that cannot be read is told when its row comes.
+        let Ok(text) = fs::read_to_string(place(dir, number).join(STATUS)) else { continue };
+        let Ok(status) = serde_json::from_str::<Value>(&text) else { continue };
+        if status["exit_code"] == 0 {
+            written.done.insert(number - 1);
+        }
+        written.tasks.extend(status["id"].as_str().and_then(|id| id.parse::<TaskId>().ok()));
+    }
+    Ok(written)
+}
+
 fn place(dir: &Path, number: u64) -> PathBuf {
     dir.join(name(number))
 }
@@ -96,6 +125,8 @@ mod tests {
         assert_eq!(fs::read_to_string(dir.path().join("000007/stdout")).unwrap(), "second");
         let names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["000007"]);
+        let done = written(dir.path()).unwrap().done;
+        assert!(done.contains(6) && done.len() == 1);
         fs::write(dir.path().join("000007/status.json"), "torn").unwrap();
         assert_eq!(is_done(dir.path(), 7, &argv, "d"), Ok(false));
     }

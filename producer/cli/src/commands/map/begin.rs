@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::ValueEnum;
 use gristmill::shared::intervals::Intervals;
@@ -15,7 +16,7 @@ use super::files;
 use crate::args::Map;
 use crate::counted::counted;
 use crate::exit::Exit;
-use crate::input::{self, Findings, Head, Input, Make, Plan, Reading, Source};
+use crate::input::{self, Axis, Findings, Head, Input, Make, Plan, Reading, Source};
 use crate::output::OutputFormat;
 use crate::resume::{
     Beginning, EndedRows, Identity, Keeper, Lines, Opened, Output, Part, Sidecar, Wish, Written, stop,
@@ -67,7 +68,8 @@ pub struct Ends<'a> {
 }
 
 impl Ends<'_> {
-    async fn unless<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Exit> {
+    /// Waits, unless it is ended before.
+    pub async fn unless<T>(&mut self, wait: impl Future<Output = T>) -> Result<T, Exit> {
         tokio::select! {
             biased;
             code = self.signals.next() => {
@@ -112,7 +114,7 @@ impl Beginner<'_> {
             return Ok(Some(Begun { out, written, input, ended, keeper: None }));
         };
         let known = output.known_input(wish).cloned();
-        let (source, identity) = ends.unless(identify(source, args, known)).await??;
+        let (source, identity) = ends.unless(identify(source, &args.grid, args.input.as_deref(), known)).await??;
         let now = Sidecar::new(args.kernel.as_str(), form(args), identity);
         let (written, batches) = match output.begin(wish, lines, &now)? {
             Beginning::Anew { of_no_use } => {
@@ -185,15 +187,20 @@ fn form(args: &Map) -> Vec<String> {
 }
 
 /// Looks at the beginning of the input, on a thread: it may come late.
-async fn identify(source: Source, args: &Map, known: Option<Identity>) -> Result<(Source, Identity), Exit> {
+pub async fn identify(
+    source: Source,
+    axes: &[Axis],
+    path: Option<&Path>,
+    known: Option<Identity>,
+) -> Result<(Source, Identity), Exit> {
     let (input, format) = match source {
         Source::Grid(grid) => {
-            let axes: Vec<String> = args.grid.iter().map(|axis| format!("{axis:?}")).collect();
+            let axes: Vec<String> = axes.iter().map(|axis| format!("{axis:?}")).collect();
             return Ok((Source::Grid(grid), Identity::of_text(&axes.join("\n"))));
         }
         Source::Text(input, format) => (input, format),
     };
-    let metadata = match &args.input {
+    let metadata = match path {
         Some(path) => fs::metadata(path).ok(),
         None => stdin_metadata(),
     };
@@ -242,7 +249,7 @@ async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
 }
 
 /// Nobody asks for them any more. They may be gone, and whatever they do costs only time.
-async fn cancel(client: &Client, batches: &[BatchId]) {
+pub async fn cancel(client: &Client, batches: &[BatchId]) {
     for &batch in batches {
         match timeout(AFTER_CANCEL, client.cancel_unstarted(batch)).await {
             Ok(Ok(_)) => {}
@@ -272,7 +279,7 @@ async fn wait_for_head(
 }
 
 /// Without the batches that no row is wanted of.
-fn only_wanted(mut head: Head, batches: Vec<Part>) -> (Head, Vec<Part>) {
+pub fn only_wanted(mut head: Head, batches: Vec<Part>) -> (Head, Vec<Part>) {
     let mut places = vec![None; batches.len()];
     let mut wanted = Vec::new();
     for ended in &mut head.ended {

@@ -1,7 +1,7 @@
 //! `gristmill map`.
 
 mod answers;
-mod begin;
+pub(super) mod begin;
 mod detach;
 pub(super) mod failed;
 pub(super) mod files;
