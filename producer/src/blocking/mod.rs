@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A map is an iterator, with [`next_timeout`](MapHandle::next_timeout) for those who cannot wait for long. What has no form
-//! of its own here (streams as input, results as MessagePack, whatever looks at queues, workers and dead letters) is waited
+//! of its own here (streams as input, whatever looks at queues, workers and dead letters) is waited
 //! for with [`Client::wait`].
 
 mod background;
