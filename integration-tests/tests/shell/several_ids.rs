@@ -27,6 +27,18 @@ fn ids_of_one_command_are_those_of_another() {
     let records = quiet(rig.cli.run_with(&["map", "echo", "--records"], "\"a\"\n\"b\"\n"));
     let states = rows(&rig.cli.run_with(&["status", "-", "--json"], &records));
     assert_eq!((states.len(), &states[1]["state"]), (2, &"ended".into()));
+    // So do its table, and each form of a status.
+    let table = quiet(rig.cli.run_with(&["map", "echo", "--output-format", "csv"], "\"a,\\nb\"\n\"b\"\n"));
+    for form in
+        [&["--json"][..], &["--output-format", "jsonl"], &["--output-format", "csv"], &["--output-format", "tsv"]]
+    {
+        let status = |ids: &str| quiet(rig.cli.run_with(&[&["status", "-"], form].concat(), ids));
+        let printed = status(&table);
+        assert_eq!(status(&printed), printed, "{form:?}");
+        let header = printed.lines().next().unwrap();
+        assert_eq!(header.starts_with("task"), form.len() == 2 && form[1] != "jsonl", "{printed}");
+        assert_eq!(quiet(rig.cli.run_with(&["results", "-"], &status(&ids))), "4\n9\n16\n", "{form:?}");
+    }
     assert_eq!(quiet(rig.cli.run_with(&["results", "-"], "")), "");
     assert_eq!(rig.cli.run(&["results"]).code, 2);
     assert_says(&error(&rig.cli.run_with(&["cancel", "-"], "\nseven\n"), 2), &["line 2 of stdin", "seven"]);

@@ -26,6 +26,7 @@ use clap::{Arg, Args, Parser, Subcommand};
 use gristmill::shared::QueueName;
 
 use crate::ids::Ids;
+use crate::output::OutputFormat;
 
 /// Gristmill, a task queue for CPU-bound work: submit tasks, collect results, look at queues and workers.
 #[derive(Debug, Parser)]
@@ -97,22 +98,29 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gristmill status 01990000-0000-7000-8000-000000000000.0 --json
-  gristmill status - < ids.txt")]
+  gristmill status - < ids.txt
+  gristmill status - --output-format csv < done.csv")]
 pub struct Status {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin: one per line, or what other commands print, as
+    /// JSON or as a table with a column id, task or batch
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
-    /// Print JSON
-    #[arg(long)]
+    /// Print JSON: one array of objects
+    #[arg(long, conflicts_with = "output_format")]
     pub json: bool,
+    /// Print an object per line, or a row per line below a header: what stands within a field has columns of its own
+    #[arg(long, value_enum, value_name = "jsonl|csv|tsv")]
+    pub output_format: Option<OutputFormat>,
 }
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   gristmill cancel 01990000-0000-7000-8000-000000000000
-  gristmill cancel - < ids.txt")]
+  gristmill cancel - < ids.txt
+  gristmill cancel - < done.csv")]
 pub struct Cancel {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin: one per line, or what other commands print, as
+    /// JSON or as a table with a column id, task or batch
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
 }

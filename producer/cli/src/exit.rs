@@ -36,6 +36,10 @@ impl Exit {
     pub const TERMINATED: u8 = 143;
     /// Nobody reads stdout any more.
     pub const CLOSED: u8 = 141;
+    /// `exec` counts the jobs that failed up to here; more are told as one more.
+    const COUNT_MAX: u8 = 100;
+    /// The other codes of `exec` stand so far above the usual ones, and beside its counts.
+    const BESIDE_COUNTS: u8 = 120;
 
     /// Ends with a line on stderr.
     pub fn new(code: u8, message: impl Into<String>) -> Self {
@@ -59,6 +63,19 @@ impl Exit {
     /// Bad usage.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(Self::USAGE, message)
+    }
+
+    /// What `exec` ends with after so many jobs that failed.
+    pub fn count(failed: u64) -> u8 {
+        u8::try_from(failed).unwrap_or(u8::MAX).min(Self::COUNT_MAX + 1)
+    }
+
+    /// The same for `exec`, where a small code would be a count. What signals leave is above them anyway.
+    pub fn beside_counts(mut self) -> Self {
+        if self.code < Self::BESIDE_COUNTS {
+            self.code += Self::BESIDE_COUNTS;
+        }
+        self
     }
 
     /// The code.
@@ -136,6 +153,16 @@ mod tests {
     #[test]
     fn errors_stay_on_one_line() {
         assert_eq!(one_line("panicked at x:\r\n  boom\n\n"), "panicked at x: boom");
+    }
+
+    #[test]
+    fn a_count_is_never_an_error_of_exec() {
+        assert_eq!([0, 1, 100, 101, 256, u64::MAX].map(Exit::count), [0, 1, 100, 101, 101, 101]);
+        let beside = |code| Exit::silent(code).beside_counts().code();
+        let own = [Exit::USAGE, Exit::REDIS, Exit::TIMEOUT, Exit::UNKNOWN, Exit::REFUSED, Exit::BUG];
+        assert_eq!(own.map(beside), [122, 123, 124, 125, 126, 190]);
+        let signals = [Exit::INTERRUPTED, Exit::TERMINATED, Exit::CLOSED];
+        assert_eq!(signals.map(beside), signals);
     }
 
     #[test]

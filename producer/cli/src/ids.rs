@@ -10,6 +10,8 @@ use crate::id::Id;
 
 /// More than a million ids.
 const TEXT_MAX: u64 = 64 << 20;
+/// The fields and columns that hold ids; the first that is there is meant.
+const NAMES: [&str; 3] = ["id", "task", "batch"];
 
 /// One id, or all that stand on stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,51 +58,92 @@ async fn read() -> Result<String, Exit> {
 }
 
 fn parse(text: &str) -> Result<Vec<Id>, Exit> {
-    if text.trim_start().starts_with('[') {
-        return array(text).map_err(|why| Exit::usage(format!("stdin: {why}")));
-    }
+    let text = text.trim_start_matches('\u{feff}');
     let mut ids = Vec::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        match id_of(line.trim()) {
-            Ok(Some(id)) => ids.push(id),
-            Ok(None) => {}
-            Err(why) => return Err(Exit::usage(format!("line {number} of stdin: {why}"))),
+    if let Some(delimiter) = delimiter(text) {
+        table(text, delimiter, &mut ids).map_err(Exit::usage)?;
+        return Ok(ids);
+    }
+    if text.trim_start().starts_with('[') {
+        let whole = |error| Exit::usage(format!("stdin: not a JSON array: {error}"));
+        for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
+            add(&value.map_err(whole)?, &mut ids).map_err(|why| Exit::usage(format!("stdin: {why}")))?;
         }
+        return Ok(ids);
+    }
+    for (number, line) in (1..).zip(text.lines()) {
+        add_line(line.trim(), &mut ids).map_err(|why| Exit::usage(format!("line {number} of stdin: {why}")))?;
     }
     Ok(ids)
 }
 
-/// The ids of an array, as `status --json` prints one.
-fn array(text: &str) -> Result<Vec<Id>, String> {
-    let values: Vec<Value> = serde_json::from_str(text).map_err(|error| format!("not a JSON array: {error}"))?;
-    let found = (1..).zip(&values).map(|(number, value)| match id_in(value) {
-        Ok(id) => Ok(id),
-        Err(why) => Err(format!("element {number}: {why}")),
-    });
-    found.filter_map(Result::transpose).collect()
+/// What stands between the cells, if the text begins with a header that has a column of ids.
+fn delimiter(text: &str) -> Option<u8> {
+    let header = text.lines().find(|line| !line.trim().is_empty())?;
+    if header.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    let named = |delimiter: &u8| header.split(char::from(*delimiter)).any(|cell| NAMES.contains(&bare(cell)));
+    [b',', b'\t'].into_iter().find(named)
 }
 
-/// The id on a line: as it is, or in the object of a record, of a failure or of a status.
-fn id_of(line: &str) -> Result<Option<Id>, String> {
+/// A name of a column, without its quotes.
+fn bare(cell: &str) -> &str {
+    let cell = cell.trim();
+    cell.strip_prefix('"').and_then(|cell| cell.strip_suffix('"')).unwrap_or(cell)
+}
+
+/// The ids in a table as commands write it. A row without one never became a task.
+fn table(text: &str, delimiter: u8, ids: &mut Vec<Id>) -> Result<(), String> {
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(text.as_bytes());
+    let no_table = |error: csv::Error| format!("stdin is no table: {error}");
+    let header = reader.headers().map_err(no_table)?;
+    let columns: Vec<usize> =
+        NAMES.iter().filter_map(|name| header.iter().position(|cell| bare(cell) == *name)).collect();
+    let mut is_long = false;
+    for row in reader.records() {
+        let row = row.map_err(no_table)?;
+        is_long = row.iter().next_back().is_some_and(|cell| cell.contains('\n'));
+        let line = row.position().map_or(0, csv::Position::line);
+        if let Some(id) = columns.iter().filter_map(|column| row.get(*column)).find(|cell| !cell.is_empty()) {
+            ids.push(id.parse().map_err(|why| format!("line {line} of stdin: {why}"))?);
+        }
+    }
+    // The reader forgives a quote without an end, and takes all that follows for one cell.
+    if is_long && text.matches('"').count() % 2 == 1 {
+        return Err("stdin is no table: a quote is opened and never closed".into());
+    }
+    Ok(())
+}
+
+/// The id on a line: as it is, or in JSON.
+fn add_line(line: &str, ids: &mut Vec<Id>) -> Result<(), String> {
     if line.is_empty() {
-        return Ok(None);
+        return Ok(());
     }
-    if !line.starts_with(['{', '"']) {
-        return line.parse().map(Some);
+    if !line.starts_with(['{', '"', '[']) {
+        ids.push(line.parse()?);
+        return Ok(());
     }
-    let value: Value = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
-    id_in(&value)
+    add(&serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?, ids)
 }
 
-fn id_in(value: &Value) -> Result<Option<Id>, String> {
-    let object = value.get("$error").unwrap_or(value);
-    let field = ["id", "task", "batch"].iter().find_map(|name| object.get(*name)?.as_str());
-    match value.as_str().or(field) {
-        Some(text) => text.parse().map(Some),
-        // A row that never became a task.
-        None if object.get("id").is_some_and(Value::is_null) => Ok(None),
-        None => Err("no id in it: expected \"id\", \"task\" or \"batch\"".into()),
+/// The id of a record, of a failure or of a status; or those of several.
+fn add(value: &Value, ids: &mut Vec<Id>) -> Result<(), String> {
+    if let Value::Array(values) = value {
+        return (1..)
+            .zip(values)
+            .try_for_each(|(number, value)| add(value, ids).map_err(|why| format!("element {number}: {why}")));
     }
+    let object = value.get("$error").unwrap_or(value);
+    let field = NAMES.iter().find_map(|name| object.get(*name)?.as_str());
+    match value.as_str().or(field) {
+        Some(text) => ids.push(text.parse()?),
+        // A row that never became a task.
+        None if object.get("id").is_some_and(Value::is_null) => {}
+        None => return Err("no id in it: expected \"id\", \"task\" or \"batch\"".into()),
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -128,6 +171,36 @@ mod tests {
         assert_eq!("-".parse(), Ok(Ids::Stdin));
     }
 
+    fn texts(text: &str) -> Vec<String> {
+        parse(text).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn tables_are_read_as_commands_write_them() {
+        let (first, second) = (format!("{BATCH}.0"), format!("{BATCH}.2"));
+        let results =
+            format!("index,id,value,error_kind,error\n0,{first},\"a\nb,\"\"c\",,\n1,,,bad_input,no\n2,{second},7,,\n");
+        let expected = [first.clone(), second.clone()];
+        assert_eq!(texts(&results), expected);
+        assert_eq!(texts(&format!("\u{feff}{}", results.replace('\n', "\r\n"))), expected);
+        assert_eq!(texts(&format!("index\tid\tvalue\n0\t{first}\tx,y\n2\t{second}\t\"\n\"\n")), expected);
+        assert_eq!(texts(&format!("\"id\",\"x\"\n\"{first}\",\"1\"\n{second},2\n")), expected);
+        assert_eq!(texts(&format!("kernel,task,batch\nk,{first},\nk,,{BATCH}\n")), [first.clone(), BATCH.to_owned()]);
+        assert_eq!(texts(&format!("id\n{first}\n{second}\n")), expected);
+        assert_eq!(texts("index,id,value,error_kind,error\n"), [""; 0]);
+    }
+
+    #[test]
+    fn arrays_are_read_as_commands_print_them() {
+        let (first, second) = (format!("{BATCH}.0"), format!("{BATCH}.2"));
+        let array = format!("[{{\"task\":\"{first}\",\"kernel\":\"k\"}},{{\"batch\":\"{BATCH}\"}}]\n[\"{second}\"]\n");
+        let expected = [first, BATCH.to_owned(), second];
+        assert_eq!(texts(&array), expected);
+        assert_eq!(texts(&array.replace("},", "},\n  ").replace("[{", "[\n  {")), expected, "for people");
+        assert_eq!(texts(&format!("{BATCH}\n{}", array.lines().next().unwrap())).len(), 3);
+        assert_eq!(texts("[]\n"), [""; 0]);
+    }
+
     #[test]
     fn a_line_without_an_id_is_named() {
         for (text, why) in [
@@ -135,6 +208,10 @@ mod tests {
             ("\n{\"value\":7}", "line 2 of stdin: no id in it"),
             ("{\"id\":7", "not JSON"),
             ("{\"id\":\"x\"}", "\"x\" is no id"),
+            ("index,value\n0,7\n", "line 1 of stdin: \"index,value\" is no id"),
+            ("index,id\n0,x\n", "line 2 of stdin: \"x\" is no id"),
+            ("id,value\n,\"x\n,\n", "a quote is opened"),
+            ("[{\"value\":7}]", "stdin: element 1: no id in it"),
             ("[{\"batch\":\"x\"}]", "stdin: element 1: \"x\" is no id"),
             ("[\"x\",", "stdin: not a JSON array"),
         ] {

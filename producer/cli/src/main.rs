@@ -31,10 +31,11 @@ mod table;
 mod times;
 
 use std::any::Any;
+use std::ffi::OsString;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::args::Cli;
 use crate::exit::Exit;
@@ -46,10 +47,19 @@ fn main() -> ExitCode {
         say!("gristmill: this is a bug: {what}{at}; please report it with the command that you ran");
     }));
     let ended = panic::catch_unwind(AssertUnwindSafe(|| match Cli::try_parse() {
-        Ok(cli) => run(cli).unwrap_or_else(Exit::report),
+        Ok(cli) => run(cli),
         Err(error) => usage(&error),
     }));
-    ended.unwrap_or(ExitCode::from(Exit::BUG))
+    ended.unwrap_or_else(|_| Err(Exit::silent(Exit::BUG))).unwrap_or_else(|exit| {
+        let exit = if runs_exec(std::env::args_os()) { exit.beside_counts() } else { exit };
+        exit.report()
+    })
+}
+
+/// Whether the command is `exec`, though nothing else on the line may be right.
+fn runs_exec(args: impl IntoIterator<Item = OsString>) -> bool {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(args);
+    matches.is_ok_and(|matches| matches.subcommand_name() == Some("exec"))
 }
 
 fn payload(payload: &(dyn Any + Send)) -> String {
@@ -58,15 +68,15 @@ fn payload(payload: &(dyn Any + Send)) -> String {
 }
 
 /// Help and version on stdout; what is wrong with the usage in one line on stderr.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error) -> Result<ExitCode, Exit> {
     use clap::error::ErrorKind;
     let is_help = !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !is_help {
-        return Exit::usage(usage_line(&error.to_string())).report();
+        return Err(Exit::usage(usage_line(&error.to_string())));
     }
     match error.print() {
-        Err(failed) if !error.use_stderr() => Exit::from(failed).report(),
-        _ => ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE)),
+        Err(failed) if !error.use_stderr() => Err(failed.into()),
+        _ => Ok(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Exit::USAGE))),
     }
 }
 
@@ -88,17 +98,34 @@ fn run(cli: Cli) -> Result<ExitCode, Exit> {
     let ended = runtime.block_on(commands::run(cli));
     // A thread that waits for stdin would keep the process alive.
     runtime.shutdown_background();
-    ended.map(|()| ExitCode::SUCCESS)
+    ended
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_is_known_however_wrong_the_line_is() {
+        let known = |line: &str| runs_exec(line.split(' ').map(OsString::from));
+        for line in [
+            "gristmill exec -- true",
+            "gristmill --namespace a exec --chunk 0 -- true",
+            "gristmill exec --no-such-option",
+            "gristmill exec",
+            "gristmill exec --grid a=1",
+            "gristmill exec --grid",
+        ] {
+            assert!(known(line), "{line}");
+        }
+        for line in ["gristmill", "gristmill --exec", "gristmill submit exec", "gristmill --redis exec status x"] {
+            assert!(!known(line), "{line}");
+        }
     }
 
     #[test]

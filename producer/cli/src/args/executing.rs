@@ -35,7 +35,9 @@ The output of each job comes whole, in the order of the rows: stdout to stdout, 
 --output-max bytes of each are kept, and of a job that fails 6 KiB. max_rss_bytes of --json and status.json is no \
 less than the memory of the worker process that started the program.
 
-Exit code 1 if a job failed, as everywhere; --exit-count tells how many did, as GNU parallel does."
+The exit code tells how many jobs failed, as GNU parallel's does: 0 none, 1 to 100 so many, 101 more. Errors of exec itself are \
+above that, at 120 more than other commands have: 122 bad usage or input, 123 Redis, 124 --timeout passed, 125 no worker \
+runs programs, 126 refused, 190 a bug; 130 and 143 after signals."
 )]
 pub struct Exec {
     /// The program, by its name on the PATH of the workers or by an absolute path there, and its arguments
@@ -92,13 +94,10 @@ pub struct Exec {
     /// Print the commands that would run, and run nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Exit with the number of jobs that failed, up to 100; 101 if there are more
-    #[arg(long)]
-    pub exit_count: bool,
     /// Say on stderr at the end how many jobs ended how, how fast, and what one process would have taken
     #[arg(long, value_enum, value_name = "text|json", num_args = 0..=1, require_equals = true, default_missing_value = "text")]
     pub summary: Option<SummaryForm>,
-    /// Stop waiting after this time (exit code 4); the jobs go on
+    /// Stop waiting after this time (exit code 124); the jobs go on
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
     /// Jobs per message, 1 to 4096 [default: as many as take about 30 ms]

@@ -237,7 +237,7 @@ impl From<Priority> for Lane {
 /// What to do while there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum When {
-    /// End with exit code 6
+    /// End at once (exit code 6; 126 of exec)
     Fail,
     /// Wait for room
     Wait,
@@ -267,7 +267,8 @@ pub enum SummaryForm {
   gristmill results 01990000-0000-7000-8000-000000000000 --wait --output done.csv
   for n in 1 2 3; do gristmill submit square $n; done | gristmill results - --wait")]
 pub struct Results {
-    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin, one per line or as other commands print them with --json
+    /// Batches, or tasks as <batch>.<index>; '-' reads them from stdin: one per line, or what other commands print, as
+    /// JSON or as a table with a column id, task or batch
     #[arg(required = true, value_name = "ID")]
     pub ids: Vec<Ids>,
     /// Wait until all of it has ended

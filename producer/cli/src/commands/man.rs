@@ -9,7 +9,7 @@ use clap_mangen::Man as Page;
 use crate::args::{Cli, Man};
 use crate::exit::Exit;
 
-/// What every command ends with.
+/// What every command ends with but one.
 const EXIT_STATUS: [(&str, &str); 9] = [
     ("0", "Fine."),
     ("1", "A task did not succeed."),
@@ -19,6 +19,20 @@ const EXIT_STATUS: [(&str, &str); 9] = [
     ("5", "There is no such batch, task, queue or kernel."),
     ("6", "Refused: the queue is full, or Redis near its memory limit."),
     ("70", "A bug."),
+    ("130, 143", "Ended by Ctrl-C, or by SIGTERM."),
+];
+
+/// What `exec` ends with: counts, and what is no count above them.
+const EXIT_STATUS_OF_EXEC: [(&str, &str); 10] = [
+    ("0", "All jobs succeeded."),
+    ("1 to 100", "So many jobs failed."),
+    ("101", "More than 100 jobs failed."),
+    ("122", "Bad usage, or bad input."),
+    ("123", "Redis is unreachable, or refuses."),
+    ("124", "A --timeout passed; the jobs go on."),
+    ("125", "No worker runs programs."),
+    ("126", "Refused: the queue is full, or Redis near its memory limit."),
+    ("190", "A bug."),
     ("130, 143", "Ended by Ctrl-C, or by SIGTERM."),
 ];
 
@@ -95,7 +109,8 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
         page.render_subcommands_section(&mut out)?;
     }
     examples(command, &mut out)?;
-    list(&mut out, "EXIT STATUS", &EXIT_STATUS)?;
+    let exit_status = if command.get_name() == "exec" { &EXIT_STATUS_OF_EXEC[..] } else { &EXIT_STATUS };
+    list(&mut out, "EXIT STATUS", exit_status)?;
     list(&mut out, "ENVIRONMENT", &ENVIRONMENT)?;
     Ok(out)
 }

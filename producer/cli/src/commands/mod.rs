@@ -18,31 +18,38 @@ mod status;
 mod submit;
 mod workers;
 
+use std::process::ExitCode;
+
 use crate::args::{Cli, Command, Global};
 use crate::exit::Exit;
 use crate::signals::Signals;
 
 /// Runs the command until it has ended, or a signal ends it.
-pub async fn run(cli: Cli) -> Result<(), Exit> {
+pub async fn run(cli: Cli) -> Result<ExitCode, Exit> {
     let mut signals = Signals::listen()?;
     let global = &cli.global;
-    // Its own handling of signals: it cancels what has not started.
-    if let Command::Map(args) = cli.command {
-        return map::run(global, args, &mut signals).await;
-    }
+    // It counts failures, where all others only tell that there are some.
     if let Command::Exec(args) = cli.command {
-        return exec::run(global, args, &mut signals).await;
+        return Ok(exec::run(global, args, &mut signals).await?.into());
+    }
+    all_others(global, cli.command, &mut signals).await.map(|()| ExitCode::SUCCESS)
+}
+
+async fn all_others(global: &Global, command: Command, signals: &mut Signals) -> Result<(), Exit> {
+    // Its own handling of signals: it cancels what has not started.
+    if let Command::Map(args) = command {
+        return map::run(global, args, signals).await;
     }
     // It ends what it has started, whatever ends it.
-    if let Command::Demo(args) = cli.command {
-        return demo::run(global, args, &mut signals).await;
+    if let Command::Demo(args) = command {
+        return demo::run(global, args, signals).await;
     }
     // It ends only by a signal, and takes its time then.
-    if let Command::Dev(args) = cli.command {
-        return dev::run(global, args, &mut signals).await;
+    if let Command::Dev(args) = command {
+        return dev::run(global, args, signals).await;
     }
     tokio::select! {
-        ended = simple(global, cli.command) => ended,
+        ended = simple(global, command) => ended,
         code = signals.next() => Err(Exit::silent(code)),
     }
 }

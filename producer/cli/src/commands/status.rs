@@ -1,6 +1,9 @@
 //! `gristmill status`.
 
+mod forms;
 mod task;
+
+use std::io::Write;
 
 use gristmill::{BatchRecord, BatchState, Client, OutcomeKind};
 use serde_json::{Map, Value};
@@ -17,7 +20,7 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
     let client = session::connect(global).await?;
     let (mut sheets, mut first) = (Vec::new(), Ok(()));
     for id in all {
-        match fields_of(&client, id, !args.json).await {
+        match fields_of(&client, id, !args.json && args.output_format.is_none()).await {
             Ok(fields) => sheets.push(fields),
             // The others are shown all the same; the first that is unknown is told at the end.
             Err(error) if error.code() != Exit::UNKNOWN => return Err(error),
@@ -25,7 +28,11 @@ pub async fn run(global: &Global, args: Status) -> Result<(), Exit> {
             Err(error) => error.say(),
         }
     }
-    if !sheets.is_empty() || args.json && first.is_ok() {
+    if let Some(format) = args.output_format {
+        let mut out = std::io::stdout().lock();
+        out.write_all(&forms::written(&sheets, format))?;
+        out.flush()?;
+    } else if !sheets.is_empty() || args.json && first.is_ok() {
         sheet::print_all(&sheets, args.json)?;
     }
     first

@@ -47,10 +47,9 @@ const RESUME_HINT: &str = "the same command with --resume goes on";
 const AFTER_CANCEL: Duration = Duration::from_secs(5);
 /// More bytes for each job's stdin would not fit into its arguments.
 const STDIN_MAX: u64 = 30 << 20;
-/// With `--exit-count`, more failures than this are told as one more.
-const COUNT_MAX: u64 = 100;
 
-pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(), Exit> {
+/// Returns the exit code that tells how many jobs failed.
+pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<u8, Exit> {
     refuse_what_no_program_sees(&args)?;
     let options = SubmitOptions { chunk: args.chunk, when_full: args.when_full(), ..options(&args.common)? };
     if args.output_max.is_some_and(|bytes| bytes > OUTPUT_BYTES_MAX) {
@@ -64,7 +63,7 @@ pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(
         maker.columns(grid.names()).map_err(Exit::usage)?;
     }
     if args.dry_run {
-        return dry_run(source, maker, &jobs);
+        return dry_run(source, maker, &jobs).map(|()| 0);
     }
     let client = session::connect(global).await?;
     check_kernel(&client, args.common.force).await?;
@@ -119,7 +118,7 @@ pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<(
         answered: false,
         failed_earlier: 0,
     };
-    run.run(signals).await
+    run.run(signals).await.map(Exit::count)
 }
 
 /// Takes the directory of results, and sees what has ended that is to be written there.
@@ -314,9 +313,10 @@ enum End {
 }
 
 impl Run {
-    async fn run(mut self, signals: &mut Signals) -> Result<(), Exit> {
+    /// Returns how many jobs failed.
+    async fn run(mut self, signals: &mut Signals) -> Result<u64, Exit> {
         match self.until_the_end(signals).await {
-            Ok(End::Timeout) => self.leave().await,
+            Ok(End::Timeout) => Err(self.leave().await?),
             Ok(end) => {
                 self.write_rest(matches!(end, End::All)).await?;
                 self.close(end).await
@@ -437,8 +437,8 @@ impl Run {
         file.flush()
     }
 
-    /// What came of it all, in words and as an exit code.
-    async fn close(mut self, end: End) -> Result<(), Exit> {
+    /// What came of it all, in words and as the number of jobs that failed.
+    async fn close(mut self, end: End) -> Result<u64, Exit> {
         let failed = self.say_what_came();
         if let Some(begun) = self.begun.take() {
             if self.answered && self.outcomes.has_told_all() {
@@ -457,12 +457,7 @@ impl Run {
         if let Some(error) = self.findings.failed() {
             return Err(Exit::usage(format!("cannot read the rows: {error}")));
         }
-        match failed {
-            0 => Ok(()),
-            _ if !self.args.exit_count => Err(Exit::silent(Exit::TASK)),
-            1..=COUNT_MAX => Err(Exit::silent(failed as u8)),
-            _ => Err(Exit::silent(COUNT_MAX as u8 + 1)),
-        }
+        Ok(failed)
     }
 
     /// In words; how many failed.
@@ -485,7 +480,7 @@ impl Run {
     }
 
     /// Time is over: the jobs go on without us. Only those that were not submitted are for another run.
-    async fn leave(self) -> Result<(), Exit> {
+    async fn leave(self) -> Result<Exit, Exit> {
         self.say_what_came();
         let Self { client, jobs, outcomes, findings, unread, printer, mut failed, begun, .. } = self;
         let batch = outcomes.batch();
@@ -510,6 +505,6 @@ impl Run {
         let message =
             format!("time is over after {ended}; those that were submitted go on, see gristmill results {batch}");
         let exit = Exit::new(Exit::TIMEOUT, message);
-        Err(if begun.is_some() { exit.and_say(RESUME_HINT) } else { exit })
+        Ok(if begun.is_some() { exit.and_say(RESUME_HINT) } else { exit })
     }
 }
