@@ -23,7 +23,7 @@ bench-recovery: ## how soon work goes on when something has died (release build,
 	@cargo build --release --locked -p gristmill-benchmarks
 	@"$${CARGO_TARGET_DIR:-target}/release/gristmill-benchmarks" recovery
 
-bench-maps: ## 10,000,000 lines, 1,000,000 with interruptions, 1 GiB of shared input (release build, about ten minutes)
+bench-maps: ## 10,000,000 lines, 1,000,000 with interruptions, 1 GiB of shared input (release build, then a minute or two)
 	@cargo build --release --locked -p gristmill-cli -p gristmill-worker -p gristmill-benchmarks
 	@status=0; for mode in lines resume shared; do \
 		"$${CARGO_TARGET_DIR:-target}/release/gristmill-benchmarks" $$mode || status=1; echo; \

@@ -64,7 +64,10 @@ async fn traffic(mib: usize) -> Result<bool, Box<dyn Error>> {
     let after = Moved::now(&fleet).await?;
     let (into, out) = ((after.into - before.into) as f64, (after.out - before.out) as f64);
     let (uploads, fetches) = (into / size, out / size / CONSUMERS as f64);
-    println!("into Redis        {:>10.1} MiB, the upload {uploads:.4} times", into / MIB as f64);
+    println!(
+        "into Redis        {:>10.1} MiB, {uploads:.4} times for all consumers (goal: at most {GOAL})",
+        into / MIB as f64
+    );
     println!(
         "out of Redis      {:>10.1} MiB, {fetches:.4} times for each consumer (goal: at most {GOAL})",
         out / MIB as f64
