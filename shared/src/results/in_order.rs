@@ -58,7 +58,7 @@ impl InOrder {
         }
     }
 
-    /// Leaves outputs that stand in blobs there: such an outcome comes as [`Outcome::Blob`].
+    /// Leaves outputs that stand in blobs there: such an outcome comes as [`Outcome::Blob`](crate::Outcome::Blob).
     pub fn without_blobs(mut self) -> Self {
         self.reads_blobs = false;
         self
