@@ -62,7 +62,7 @@ fn killed_again_and_again_each_job_runs_once_and_all_results_are_written() {
     eventually("jobs have ended before their turn", || (scene.runs().len() >= 10).then_some(()));
     assert_eq!(scene.written(), 0, "the first still runs");
     let second = scene.spawn(&["--resume"]).wait();
-    assert_says(&error(&second, 2), &["another exec writes"]);
+    assert_says(&error(&second, 122), &["another exec writes"]);
     client.signal(Signal::SIGKILL);
     client.wait();
     assert!(scene.sidecar());
@@ -80,7 +80,7 @@ fn killed_again_and_again_each_job_runs_once_and_all_results_are_written() {
     assert_says(&output.stderr, &["interrupted", "--resume goes on"]);
 
     let changed = scene.spawn(&["--resume", "--cwd", "/"]).wait();
-    assert_says(&error(&changed, 2), &["was begun with another command", "--resume needs"]);
+    assert_says(&error(&changed, 122), &["was begun with another command", "--resume needs"]);
     scene.spawn(&["--resume"]).wait();
     // What had failed and was written runs again, as it would have in any case.
     let runs = scene.runs();

@@ -1,12 +1,12 @@
 //! Several ids: on the command line, or on stdin as other commands print them.
 
-use std::io::Read;
 use std::str::FromStr;
 
 use serde_json::Value;
 
 use crate::exit::Exit;
 use crate::id::Id;
+use crate::on_thread::stdin_text;
 
 /// More than a million ids.
 const TEXT_MAX: u64 = 64 << 20;
@@ -34,27 +34,10 @@ pub async fn all(given: &[Ids]) -> Result<Vec<Id>, Exit> {
     for id in given {
         match id {
             Ids::One(id) => ids.push(*id),
-            Ids::Stdin => ids.extend(parse(&read().await?)?),
+            Ids::Stdin => ids.extend(parse(&stdin_text("ids", TEXT_MAX).await?)?),
         }
     }
     Ok(ids)
-}
-
-/// Reads on a thread of its own, so that a signal can end the command meanwhile.
-async fn read() -> Result<String, Exit> {
-    let (done, text) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().take(TEXT_MAX + 1).read_to_string(&mut text);
-        // Nobody waits any more if a signal came.
-        let _ = done.send(read.map(|_| text));
-    });
-    let text = text.await.map_err(|_| Exit::new(Exit::BUG, "the thread that read stdin is gone"))?;
-    let text = text.map_err(|error| Exit::usage(format!("cannot read ids from stdin: {error}")))?;
-    if text.len() as u64 > TEXT_MAX {
-        return Err(Exit::usage(format!("the ids on stdin are longer than {TEXT_MAX} bytes")));
-    }
-    Ok(text)
 }
 
 fn parse(text: &str) -> Result<Vec<Id>, Exit> {

@@ -15,6 +15,8 @@ mod input;
 mod json;
 mod kernel_check;
 mod logging;
+mod on_thread;
+mod outcomes;
 mod output;
 mod private;
 mod progress;

@@ -1,12 +1,11 @@
 //! `gristmill submit`.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use gristmill::shared::defaults::BLOB_BYTES_MAX;
+use gristmill::shared::defaults::{BLOB_BYTES_MAX, SHARED_BYTES_MAX};
 use gristmill::{Client, ClientError, ConsumerLine, Handle, SharedData, SubmitOptions, TaskError, TaskId};
 use serde_json::Value;
 use tokio::time::{MissedTickBehavior, interval};
@@ -14,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::args::{Global, Submit, SubmitArgs, When};
 use crate::exit::Exit;
 use crate::progress::Progress;
-use crate::{json, kernel_check, say, session};
+use crate::{json, kernel_check, on_thread, say, session};
 
 /// Base64 makes bytes longer by a third; more than this cannot become an argument.
 const TEXT_MAX: u64 = 2 * BLOB_BYTES_MAX as u64;
@@ -31,7 +30,7 @@ pub async fn run(global: &Global, args: Submit) -> Result<(), Exit> {
         room_timeout: args.timeout,
         key: args.key.clone(),
         key_window: args.key_window,
-        ..options(&args.common)?
+        ..options(&args.common).await?
     };
     options.check()?;
     let given = match args.args.as_deref() {
@@ -109,7 +108,7 @@ async fn what_it_does(client: &Client, task: TaskId) -> Result<String, ClientErr
 }
 
 /// The options that `submit` and `map` have in common.
-pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
+pub async fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
     if let (Some(soft), Some(hard)) = (args.soft_time_limit, args.time_limit)
         && soft >= hard
     {
@@ -131,7 +130,7 @@ pub fn options(args: &SubmitArgs) -> Result<SubmitOptions, Exit> {
         at: args.at,
         labels: labels(args)?,
         ignore_result: args.ignore_result.then_some(true),
-        shared: shared(args)?,
+        shared: shared(args).await?,
         ..SubmitOptions::default()
     })
 }
@@ -146,15 +145,14 @@ fn labels(args: &SubmitArgs) -> Result<BTreeMap<String, String>, Exit> {
     Ok(labels)
 }
 
-fn shared(args: &SubmitArgs) -> Result<Option<SharedData>, Exit> {
-    let read =
-        |path: &Path| fs::read(path).map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())));
+async fn shared(args: &SubmitArgs) -> Result<Option<SharedData>, Exit> {
+    let read = |path: &Path| on_thread::file(path.to_owned(), SHARED_BYTES_MAX);
     if let Some(path) = &args.shared_bytes {
-        return Ok(Some(SharedData::bytes(read(path)?)));
+        return Ok(Some(SharedData::bytes(read(path).await?)));
     }
     let Some(path) = &args.shared else { return Ok(None) };
     let wrong = |why: String| Exit::usage(format!("{}: {why}; --shared-bytes takes any bytes", path.display()));
-    let text = String::from_utf8(read(path)?).map_err(|_| wrong("not UTF-8".into()))?;
+    let text = String::from_utf8(read(path).await?).map_err(|_| wrong("not UTF-8".into()))?;
     let packed = json::to_msgpack(&text).map_err(|error| wrong(error.to_string()))?;
     Ok(Some(SharedData::raw(packed)))
 }
@@ -172,20 +170,8 @@ fn read(text: &str) -> Result<Value, Exit> {
     })
 }
 
-/// Reads on a thread of its own, so that a signal can end the command meanwhile.
 async fn read_stdin() -> Result<String, Exit> {
-    let (done, text) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().take(TEXT_MAX + 1).read_to_string(&mut text);
-        // Nobody waits any more if a signal came.
-        let _ = done.send(read.map(|_| text));
-    });
-    let text = text.await.map_err(|_| Exit::new(Exit::BUG, "the thread that read stdin is gone"))?;
-    let text = text.map_err(|error| Exit::usage(format!("cannot read the arguments from stdin: {error}")))?;
-    if text.len() as u64 > TEXT_MAX {
-        return Err(Exit::usage(format!("the arguments on stdin are longer than {TEXT_MAX} bytes")));
-    }
+    let text = on_thread::stdin_text("arguments", TEXT_MAX).await?;
     if text.trim().is_empty() {
         say!("gristmill: warning: stdin is empty; the kernel gets no arguments");
         return Ok("null".into());

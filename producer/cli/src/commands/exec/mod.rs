@@ -46,7 +46,7 @@ const STDIN_MAX: u64 = 30 << 20;
 /// Returns the exit code that tells how many jobs failed.
 pub async fn run(global: &Global, args: Exec, signals: &mut Signals) -> Result<u8, Exit> {
     refuse_what_no_program_sees(&args)?;
-    let options = SubmitOptions { chunk: args.chunk, when_full: args.when_full(), ..options(&args.common)? };
+    let options = SubmitOptions { chunk: args.chunk, when_full: args.when_full(), ..options(&args.common).await? };
     if args.output_max.is_some_and(|bytes| bytes > OUTPUT_BYTES_MAX) {
         return Err(Exit::usage(format!("--output-max: use at most {}", size::text(OUTPUT_BYTES_MAX))));
     }

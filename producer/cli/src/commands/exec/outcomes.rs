@@ -2,22 +2,18 @@
 
 use std::sync::Arc;
 
-use gristmill::{BatchId, ClientError, MapHandle, Summary, TaskError, TaskId, Unordered};
+use gristmill::{BatchId, ClientError, MapHandle, Summary, TaskError, TaskId};
 
 use super::jobs::{Job, Jobs};
+use crate::outcomes;
 use crate::resume::EndedRows;
 
 pub struct Outcomes {
-    running: Running,
+    running: outcomes::Outcomes,
     ended: EndedRows,
     jobs: Arc<Jobs>,
     /// Results that the batch gave.
     given: u64,
-}
-
-enum Running {
-    Ordered { handle: MapHandle<Vec<u8>>, next: u64 },
-    Unordered(Unordered<Vec<u8>>),
 }
 
 /// What came of a job.
@@ -30,9 +26,7 @@ pub struct Outcome {
 
 impl Outcomes {
     pub fn of(handle: MapHandle<Vec<u8>>, unordered: bool, ended: EndedRows, jobs: Arc<Jobs>) -> Self {
-        let running =
-            if unordered { Running::Unordered(handle.unordered()) } else { Running::Ordered { handle, next: 0 } };
-        Self { running, ended, jobs, given: 0 }
+        Self { running: outcomes::Outcomes::of(handle, unordered), ended, jobs, given: 0 }
     }
 
     /// The next result. May be dropped and called again.
@@ -46,9 +40,11 @@ impl Outcomes {
                 next = self.running.next() => next,
                 () = self.jobs.passed.notified() => continue,
             };
-            let Some((index, result)) = next else {
+            let (index, result) = match next {
+                Some(Ok(next)) => next,
+                Some(Err(error)) => return Some(Err(error)),
                 // All rows were read now.
-                return self.next_ended().await.transpose();
+                None => return self.next_ended().await.transpose(),
             };
             self.given += 1;
             let (task, job) = (self.batch().task(index), self.jobs.take(index));
@@ -58,8 +54,7 @@ impl Outcomes {
 
     /// The result of a job that ended in an earlier batch, if it is its turn.
     async fn next_ended(&mut self) -> Result<Option<Outcome>, ClientError> {
-        let is_ordered = matches!(self.running, Running::Ordered { .. });
-        if !self.ended.first().is_some_and(|row| self.jobs.is_turn_of(row, is_ordered)) {
+        if !self.ended.first().is_some_and(|row| self.jobs.is_turn_of(row, self.running.is_ordered())) {
             return Ok(None);
         }
         let answered = self.ended.next().await?;
@@ -77,60 +72,28 @@ impl Outcomes {
 
     /// All results that were given are where they belong.
     pub fn acknowledge(&self) {
-        match &self.running {
-            Running::Ordered { handle, .. } => handle.acknowledge(self.given),
-            Running::Unordered(handle) => handle.acknowledge(self.given),
-        }
+        self.running.acknowledge(self.given);
     }
 
     pub fn batch(&self) -> BatchId {
-        match &self.running {
-            Running::Ordered { handle, .. } => handle.id(),
-            Running::Unordered(handle) => handle.id(),
-        }
+        self.running.batch()
     }
 
     pub fn summary(&self) -> Summary {
-        match &self.running {
-            Running::Ordered { handle, .. } => handle.summary(),
-            Running::Unordered(handle) => handle.summary(),
-        }
+        self.running.summary()
     }
 
     pub async fn cancel(&self) -> Result<(), ClientError> {
-        match &self.running {
-            Running::Ordered { handle, .. } => handle.cancel().await,
-            Running::Unordered(handle) => handle.cancel().await,
-        }
+        self.running.cancel().await
     }
 
     /// Takes no further jobs and leaves the batch to itself.
     pub async fn leave(self) -> Result<(), ClientError> {
-        match self.running {
-            Running::Ordered { handle, .. } => handle.leave().await.map(drop),
-            Running::Unordered(handle) => handle.leave().await.map(drop),
-        }
+        self.running.leave().await
     }
 
     /// All has come and is acknowledged: waits until Redis has forgotten it.
     pub async fn close(self) {
-        match self.running {
-            Running::Ordered { handle, .. } => handle.close().await,
-            Running::Unordered(handle) => handle.close().await,
-        }
-    }
-}
-
-impl Running {
-    /// The next result, with the index of its task.
-    async fn next(&mut self) -> Option<(u64, Result<Vec<u8>, TaskError>)> {
-        match self {
-            Self::Ordered { handle, next } => {
-                let outcome = handle.next().await?;
-                *next += 1;
-                Some((*next - 1, outcome))
-            }
-            Self::Unordered(handle) => handle.next().await,
-        }
+        self.running.close().await;
     }
 }

@@ -17,6 +17,7 @@ use crate::args::Map;
 use crate::counted::counted;
 use crate::exit::Exit;
 use crate::input::{self, Axis, Findings, Head, Input, Make, Plan, Reading, Source};
+use crate::on_thread::on_thread;
 use crate::output::OutputFormat;
 use crate::resume::{
     Beginning, EndedRows, Identity, Keeper, Lines, Opened, Output, Part, Sidecar, Wish, Written, stop,
@@ -239,13 +240,6 @@ async fn gather(
     let (input, head) = input::go_on(source, make, reading, plan);
     wait_for_head(head, told, failed, &input.findings).await?;
     failed.as_mut().map_or(Ok(()), FailedFile::flush)
-}
-
-/// What may wait for somebody who writes the input does so on a thread of its own, so that a signal can end the command.
-async fn on_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Exit> {
-    let (to, from) = oneshot::channel();
-    std::thread::spawn(move || drop(to.send(work())));
-    from.await.map_err(|_| Exit::new(Exit::BUG, "the thread that read the input is gone"))
 }
 
 /// Nobody asks for them any more. They may be gone, and whatever they do costs only time.

@@ -44,7 +44,7 @@ const AFTER_CANCEL: Duration = Duration::from_secs(5);
 pub async fn run(global: &Global, args: Map, signals: &mut Signals) -> Result<(), Exit> {
     let when_full = args.when_full.map(Into::into);
     let options =
-        SubmitOptions { chunk: args.chunk, when_full, result_bytes: args.result_bytes, ..options(&args.common)? };
+        SubmitOptions { chunk: args.chunk, when_full, result_bytes: args.result_bytes, ..options(&args.common).await? };
     let input = files::input(&args)?;
     let client = session::connect(global).await?;
     let check = kernel_check::check(&client, &args.kernel, args.common.checks()).await?;
