@@ -100,7 +100,7 @@ mod tests {
                 MillError::Ended { .. } => "; see to what it complains of",
                 MillError::NotReady { .. } => "give it longer",
                 MillError::Runs { .. } => "; see which of its kernels",
-                MillError::Namespace(_) => "must",
+                MillError::Namespace(_) => "use 1 to 32 characters",
             };
             assert!(error.to_string().contains(advice), "{error}");
         }
