@@ -64,6 +64,9 @@ pub enum MillError {
         /// Its last lines.
         said: String,
     },
+    /// The default namespace is no namespace.
+    #[error("{0}")]
+    Namespace(String),
 }
 
 fn shown(program: &Path) -> std::path::Display<'_> {
@@ -78,12 +81,14 @@ mod tests {
     fn each_error_says_what_to_do() {
         let (program, said) = (PathBuf::from("/bin/worker"), "no disk".to_owned());
         let redis = RedisError::from((redis::ErrorKind::Io, "gone"));
+        let name = gristmill_shared::Namespace::new("{").unwrap_err();
         let errors = [
             MillError::Redis(redis),
             MillError::Program { program: program.clone(), error: io::ErrorKind::NotFound.into() },
             MillError::Ended { program: program.clone(), how: "ended".to_owned(), said: said.clone() },
             MillError::NotReady { program: program.clone(), within: Duration::from_secs(1), said: said.clone() },
             MillError::Runs { program, said },
+            MillError::Namespace(name.to_string()),
         ];
         for error in errors {
             // A new variant does not compile until it is here; it should be above, too.
@@ -95,6 +100,7 @@ mod tests {
                 MillError::Ended { .. } => "; see to what it complains of",
                 MillError::NotReady { .. } => "give it longer",
                 MillError::Runs { .. } => "; see which of its kernels",
+                MillError::Namespace(_) => "use 1 to 32 characters",
             };
             assert!(error.to_string().contains(advice), "{error}");
         }
