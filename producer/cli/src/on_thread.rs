@@ -32,8 +32,8 @@ pub async fn file(path: PathBuf, bytes_max: u64) -> Result<Vec<u8>, Exit> {
     bytes.ok_or_else(|| Exit::usage(format!("{name} is longer than {bytes_max} bytes")))
 }
 
-/// None: there is more.
-fn read_at_most(input: impl Read, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+/// All that there is; none: there is more.
+pub fn read_at_most(input: impl Read, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     input.take(bytes_max + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= bytes_max).then_some(bytes))

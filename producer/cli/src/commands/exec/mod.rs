@@ -36,6 +36,7 @@ use super::submit::options;
 use crate::args::{Exec, Global};
 use crate::exit::Exit;
 use crate::input::{self, Findings, Format, Grid, Input, Make, Reading, Source};
+use crate::on_thread::read_at_most;
 use crate::resume::{EndedRows, Identity, Sidecar};
 use crate::signals::Signals;
 use crate::{say, session};
@@ -228,15 +229,13 @@ fn read_stdin(path: &Path, args: &Exec) -> Result<Vec<u8>, Exit> {
     if is_stdin(path) && args.jobs_from.as_deref().is_some_and(is_stdin) {
         return Err(Exit::usage("--stdin and --jobs-from both read stdin: give one of them a file"));
     }
-    let mut bytes = Vec::new();
     let input: Box<dyn Read> = if is_stdin(path) { Box::new(io::stdin()) } else { Box::new(files::open(path)?) };
-    let read = input.take(STDIN_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())))?;
-    if bytes.len() as u64 > STDIN_MAX {
+    let bytes = read_at_most(input, STDIN_MAX);
+    let bytes = bytes.map_err(|error| Exit::usage(format!("cannot read {}: {error}", path.display())))?;
+    bytes.ok_or_else(|| {
         let most = size::text(STDIN_MAX);
-        return Err(Exit::usage(format!("--stdin {} is longer than {most}: let the program read it", path.display())));
-    }
-    Ok(bytes)
+        Exit::usage(format!("--stdin {} is longer than {most}: let the program read it", path.display()))
+    })
 }
 
 fn dry_run(source: Option<Source>, mut maker: Maker, jobs: &Jobs) -> Result<(), Exit> {
